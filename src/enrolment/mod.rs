@@ -1,0 +1,3 @@
+//! Enrolment, pure: activation code, transcript, personalization package, life cycles.
+
+pub mod state;

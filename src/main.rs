@@ -1,0 +1,2 @@
+//! The `tillward` command.
+fn main() {}
