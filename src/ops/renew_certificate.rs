@@ -1,0 +1,66 @@
+//! Renews a phone's certificate: same key, fresh validity. The phone proves the second secret, and its last attestation must be
+//! fresh and affirming. Earlier certificates run out by themselves; they are short.
+
+use super::attest::{answered_wrongly, verify_device_mac};
+use super::challenge::signed_challenge;
+use super::clearance::fresh_result;
+use super::context::Context;
+use super::error::{OpError, Refusal};
+use super::issue_certificate::issue_merchant_certificate;
+use super::read_device::{load_own_device, not_active};
+use super::reason::Reason;
+use super::refuse;
+use crate::app::App;
+use crate::attestation::challenge::{Target, VerifiedChallenge};
+use crate::attestation::request::RenewalRequest;
+use crate::audit::{AuditEvent, Fact};
+use crate::authz::Action;
+use crate::enrolment::transcript::Transcript;
+use crate::id::DeviceId;
+use crate::pki::request::ProvenRequest;
+use crate::wire::b64url;
+
+/// Issues a fresh certificate for the enrolled key; answers with the chain.
+#[tracing::instrument(skip_all)]
+pub async fn renew_certificate(app: &App, context: &Context, device: &DeviceId, body: &[u8]) -> Result<[String; 2], OpError> {
+    let request = RenewalRequest::parse(body)?;
+    let (row, permit) = load_own_device(app, context, device, Action::RenewCertificate).await?;
+    if let Some(reason) = not_active(row.state) {
+        return Err(refuse(app, context, permit, reason).await);
+    }
+    let now = app.clock.now();
+    let settings = &app.settings;
+    let key = settings.authorities.attestation_key();
+    let challenge = match VerifiedChallenge::verify(request.challenge.clone(), key, &settings.issuer, Target::Renew(&row.id), now) {
+        Ok(challenge) => challenge,
+        Err(error) => return Err(refuse(app, context, permit, Refusal::from(error)).await),
+    };
+    let transcript = Transcript::renewal(&challenge, &request.csr);
+    match verify_device_mac(app, &row, transcript.digest(), &request.mac).await {
+        Ok(()) => {}
+        Err(OpError::Refused(refusal)) => return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await),
+        Err(error) => return Err(error),
+    }
+    let refusal = match ProvenRequest::parse(&request.csr) {
+        Err(error) => Some(Reason::RequestProofInvalid.with(error.to_string())),
+        Ok(proven) if proven.spki_der() != row.spki => Some(Reason::CertificateKeyChanged.into()),
+        Ok(_) => None,
+    };
+    if let Some(refusal) = refusal {
+        return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
+    }
+    if fresh_result(app, &row).await?.is_none() {
+        let mut refusal = Refusal::from(Reason::AttestationStale);
+        refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);
+        return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
+    }
+    let issued = issue_merchant_certificate(app, &row.merchant, &row.terminal, &row.id, &row.spki).await?;
+    let mut tx = app.store.begin().await?;
+    if !tx.use_challenge(challenge.nonce(), &row.id, now, challenge.expires()).await? {
+        drop(tx);
+        return Err(refuse(app, context, permit, Reason::ChallengeReplayed).await);
+    }
+    tx.insert_certificate(&issued.row(&row.id)).await?;
+    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("certificate", Fact::hex(issued.serial()))).await?;
+    Ok([b64url::encode(issued.der()), b64url::encode(settings.authorities.issuing_der())])
+}
