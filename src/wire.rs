@@ -257,7 +257,9 @@ pub mod b64url {
     /// The text is not canonical base64url, or not of the length of `T`.
     pub fn deserialize<'de, D: Deserializer<'de>, T: TryFrom<Vec<u8>>>(deserializer: D) -> Result<T, D::Error> {
         let text = String::deserialize(deserializer)?;
-        decode(&text).and_then(|bytes| T::try_from(bytes).ok()).ok_or_else(|| de::Error::custom("not canonical base64url of the right length"))
+        decode(&text)
+            .and_then(|bytes| T::try_from(bytes).ok())
+            .ok_or_else(|| de::Error::custom("not canonical base64url of the right length"))
     }
 
     /// At most `MAX` bytes, base64url in JSON.

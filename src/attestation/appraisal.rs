@@ -62,11 +62,7 @@ pub struct TrustVector {
 impl TrustVector {
     /// The worst tier of the claims: what `ear.status` may at best be.
     pub fn status(&self) -> Tier {
-        [self.instance_identity, self.configuration, self.executables, self.hardware]
-            .map(Tier::of)
-            .into_iter()
-            .max()
-            .unwrap_or(Tier::None)
+        [self.instance_identity, self.configuration, self.executables, self.hardware].map(Tier::of).into_iter().max().unwrap_or(Tier::None)
     }
 }
 

@@ -148,7 +148,8 @@ mod tests {
         let parse = |body: &str| ChallengeRequest::parse(body.as_bytes()).map(|request| request.purpose);
         assert_eq!(parse(r#"{"purpose":"attest"}"#), Ok(DevicePurpose::Attest));
         assert_eq!(parse(r#"{"purpose":"renew"}"#), Ok(DevicePurpose::Renew));
-        for bad in [r#"{"purpose":"enrol"}"#, r#"{"purpose":"Attest"}"#, r#"{"purpose":["attest"]}"#, r#"{"purpose":"renew","x":0}"#, "{}"] {
+        for bad in [r#"{"purpose":"enrol"}"#, r#"{"purpose":"Attest"}"#, r#"{"purpose":["attest"]}"#, r#"{"purpose":"renew","x":0}"#, "{}"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -205,3 +205,70 @@ impl Personalization<'_> {
         Unsigned::new(Typ::Package, kid, &claims)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attestation::challenge::tests::{DEVICE, verified};
+    use crate::attestation::evidence::Claim;
+    use crate::attestation::level::tests::example;
+    use crate::jose::tests::key;
+    use serde_json::json;
+
+    fn claims(unsigned: &Unsigned) -> Value {
+        let (_, claims) = unsigned.signing_input().split_once('.').expect("two parts");
+        serde_json::from_slice(&b64url::decode(claims).expect("base64url")).expect("JSON")
+    }
+
+    #[test]
+    fn the_parameters_are_those_of_the_protocol() {
+        let policy = example();
+        let transport = TransportKey { kid: [1; 32], alg: TransportAlgorithm::RsaOaep, spki: vec![2; 4] };
+        let parameters = Parameters::new("https://t.example", UnixTime(1_763_823_600), 3600, &transport, &policy);
+        let claims = claims(&parameters.unsigned(&Thumbprint::of(key(1).verifying_key())).expect("short"));
+        let all = json!(["app_digest", "os_version", "patch_level", "debugger", "root", "emulator"]);
+        let expected = json!({
+            "iss": "https://t.example", "iat": 1_763_823_600, "exp": 1_763_827_200,
+            "transport": {"kid": b64url::encode(&[1; 32]), "alg": "RSA-OAEP", "spki": "AgICAg"},
+            "levels": {
+                "basic": {"format": "software", "claims": ["app_digest", "debugger", "root"], "signature": false},
+                "standard": {"format": "software", "claims": all, "signature": false},
+                "full": {"format": "software", "claims": all, "signature": true}}});
+        assert_eq!(claims, expected);
+    }
+
+    #[test]
+    fn the_package_is_that_of_the_protocol() {
+        let policy = example();
+        let configuration = json!({"currency": "EUR"});
+        let initial_key = |usage, algorithm| WrappedInitialKey { usage, ikid: [0xab; 8], algorithm, wrapped: vec![3; 2], kcv: [0xcd; 5] };
+        let transcript = Transcript::renewal(&verified("standard", &[Claim::Root], false), b"");
+        let package = Personalization {
+            issuer: "https://t.example",
+            now: UnixTime(1_763_823_600),
+            device: &DEVICE.parse().expect("an id"),
+            transcript: &transcript,
+            activation: &"000G40R".parse().expect("an id"),
+            merchant: &"m-1".parse().expect("an id"),
+            terminal: &"T.1".parse().expect("an id"),
+            configuration: configuration.as_object().expect("an object"),
+            certificate_chain: [&[1], &[2]],
+            initial_keys: [
+                &initial_key(InitialKeyUsage::Pin, InitialKeyAlgorithm::Aes256),
+                &initial_key(InitialKeyUsage::Data, InitialKeyAlgorithm::Aes128),
+            ],
+            level: policy.level(&"basic".parse().expect("a name")).expect("there"),
+        };
+        let claims = claims(&package.unsigned(&Thumbprint::of(key(1).verifying_key())).expect("short"));
+        let expected = json!({
+            "iss": "https://t.example", "iat": 1_763_823_600, "sub": DEVICE, "transcript": b64url::encode(transcript.digest()),
+            "activation": "000G40R", "merchant": "m-1", "terminal": "T.1", "configuration": {"currency": "EUR"},
+            "certificate_chain": ["AQ", "Ag"],
+            "initial_keys": [
+                {"usage": "pin", "ikid": "ABABABABABABABAB", "algorithm": "AES-256", "wrapped": "AwM", "kcv": "CDCDCDCDCD"},
+                {"usage": "data", "ikid": "ABABABABABABABAB", "algorithm": "AES-128", "wrapped": "AwM", "kcv": "CDCDCDCDCD"}],
+            "attestation": {"level": "basic", "format": "software", "claims": ["app_digest", "debugger", "root"],
+                "signature": false, "period": 900, "threshold": 1800}});
+        assert_eq!(claims, expected);
+    }
+}

@@ -151,7 +151,8 @@ pub(crate) mod tests {
     fn the_challenge_request_holds_one_activation_id() {
         let parse = |body: &str| EnrolmentChallengeRequest::parse(body.as_bytes()).map(|request| request.activation.to_string());
         assert_eq!(parse(r#"{"activation":"000G40R"}"#), Ok("000G40R".to_owned()));
-        for bad in [r#"{"activation":"000G40"}"#, r#"{"activation":"000g40r"}"#, r#"{"activation":"000G40R","x":1}"#, "{}", "[\"000G40R\"]"] {
+        for bad in [r#"{"activation":"000G40"}"#, r#"{"activation":"000g40r"}"#, r#"{"activation":"000G40R","x":1}"#, "{}", "[\"000G40R\"]"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -77,6 +77,35 @@ mod tests {
         assert_eq!(digest(&[b"tillward/renew/v1", b"abc", b""]), <[u8; 32]>::from(Sha256::digest(bytes)));
     }
 
+    #[test]
+    fn each_transcript_is_that_of_the_protocol() {
+        use crate::attestation::challenge::tests::verified_for_enrolment;
+        use crate::attestation::evidence::Claim;
+        let challenge = verified_for_enrolment("standard", &[Claim::Debugger]);
+        let body = serde_json::to_vec(&crate::enrolment::request::tests::body()).expect("JSON");
+        let parse = || EnrolmentRequest::parse(&body).expect("parses");
+        let evidence = Evidence::parse(parse().evidence, &challenge).expect("parses");
+        let d = Sha256::digest(r#"{"claims":{"debugger":false},"format":"software"}"#);
+        let lp = |parts: &[&[u8]]| {
+            let mut bytes = Vec::new();
+            for part in parts {
+                bytes.extend_from_slice(&u32::try_from(part.len()).expect("short").to_be_bytes());
+                bytes.extend_from_slice(part);
+            }
+            <[u8; 32]>::from(Sha256::digest(bytes))
+        };
+        let (text, kid) = (challenge.text().as_bytes(), b64url::encode(&[3; 32]));
+        let request = parse();
+        let code = request.code.expose_symbols().as_bytes();
+        assert_eq!(code.len(), 24);
+        let enrolment = lp(&[b"tillward/enrol/v1", text, code, kid.as_bytes(), &[4; 384], &[5; 100], &d]);
+        assert_eq!(Transcript::enrolment(&request, &challenge, &evidence).digest(), &enrolment);
+        let attestation = lp(&[b"tillward/attest/v1", text, &d]);
+        assert_eq!(Transcript::attestation(&challenge, &evidence).digest(), &attestation);
+        let renewal = lp(&[b"tillward/renew/v1", text, b"csr"]);
+        assert_eq!(Transcript::renewal(&challenge, b"csr").digest(), &renewal);
+    }
+
     proptest! {
         #[test]
         fn moving_a_byte_between_parts_changes_the_digest(a in proptest::collection::vec(any::<u8>(), 1..20), b in proptest::collection::vec(any::<u8>(), 0..20)) {
