@@ -56,6 +56,9 @@ impl TransactionCounter {
     /// The first.
     pub const FIRST: Self = Self(1);
 
+    /// The last.
+    pub const LAST: Self = Self(0xFFFF_0000);
+
     /// The counter as a number.
     pub fn get(self) -> u32 {
         self.0

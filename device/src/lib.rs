@@ -8,7 +8,7 @@
 //! |---|---|
 //! | what the maker put on the device, and what follows from it | [`trust`], [`certificate`], [`crl`], [`jws`] |
 //! | the activation code and its QR payload | [`code`], [`qr`] |
-//! | enrolment, up to the [`Phone`](phone::Phone) | [`enrolment`], [`package`], [`secret`] |
+//! | enrolment, up to the [`Phone`](phone::Phone) | [`challenge`], [`enrolment`], [`transcript`], [`secret`], [`package`] |
 //! | evidence, attestation, renewal | [`evidence`], [`phone`], [`result`] |
 //! | a payment: AES DUKPT with a counter that never repeats | [`derivation`], [`dukpt`], [`ksn`], [`counter`], [`payment`], [`pin_block`] |
 //! | the consumer's device, offline | [`consumer`] |
@@ -17,6 +17,7 @@
 //! is not a hardened application.
 
 pub mod certificate;
+pub mod challenge;
 pub mod code;
 pub mod consumer;
 pub mod counter;
@@ -44,6 +45,7 @@ pub mod random;
 pub mod result;
 pub mod secret;
 pub mod store;
+pub mod transcript;
 pub mod trust;
 
 #[cfg(test)]

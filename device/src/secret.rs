@@ -1,7 +1,7 @@
 //! The second secret S (docs/protocol.md §3.4 and §5): what the phone made, and what follows from it.
 
 use rsa::pkcs8::DecodePublicKey;
-use rsa::traits::PublicKeyParts;
+use rsa::traits::{PaddingScheme, PublicKeyParts};
 use rsa::{Oaep, RsaPublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -115,8 +115,8 @@ impl TransportKey {
     pub fn wrap(&self, secret: &SecondSecret) -> Result<Vec<u8>, TransportError> {
         let rng = &mut getrandom::SysRng;
         let wrapped = match self.algorithm {
-            TransportAlgorithm::RsaOaep => self.key.encrypt(rng, Oaep::<sha1::Sha1>::new(), secret.expose_bytes()),
-            TransportAlgorithm::RsaOaep256 => self.key.encrypt(rng, Oaep::<Sha256>::new(), secret.expose_bytes()),
+            TransportAlgorithm::RsaOaep => Oaep::<sha1::Sha1>::new().encrypt(rng, &self.key, secret.expose_bytes()),
+            TransportAlgorithm::RsaOaep256 => Oaep::<Sha256>::new().encrypt(rng, &self.key, secret.expose_bytes()),
         };
         wrapped.map_err(|_| TransportError::Encryption)
     }
