@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use tillward_hsm::{Hsm, HsmError, PublicKeyOf};
+use tillward_hsm::{Hsm, HsmError, OaepHash, PublicKeyOf};
 
 use crate::attestation::level::{AppraisalPolicy, PolicyError};
 use crate::authz::{Authz, TwicePrincipal};
 use crate::clock::Clock;
 use crate::config::{Acquirer, Config, ConfigError};
+use crate::enrolment::package::{TransportAlgorithm, TransportKey};
 use crate::ops::authority::{Authorities, AuthorityError};
 use crate::ops::crl::CrlCache;
 use crate::ops::derivation_ids::DerivationIds;
@@ -59,7 +60,7 @@ pub enum StartError {
         /// What the token says.
         token: u32,
         /// What the database says.
-        database: u32,
+        database: u64,
     },
     /// The token does not have the base derivation keys that the configuration names.
     #[error("the token has no base derivation keys with these ids for acquirer {0}: run `tillward init`")]
@@ -98,7 +99,7 @@ pub struct Settings {
     /// Certificates of the service.
     pub authorities: Authorities,
     /// The enrolment transport key.
-    pub transport: Transport,
+    pub transport: TransportKey,
     /// Acquirers.
     pub acquirers: Vec<Acquirer>,
     /// Certificates that are issued.
@@ -107,17 +108,6 @@ pub struct Settings {
     pub activation_seconds: i64,
     /// URL of the device listener, for QR payloads.
     pub device_url: String,
-}
-
-/// The public half of the key that second secrets are encrypted to.
-#[derive(Debug)]
-pub struct Transport {
-    /// SHA-256 of the SPKI, base64url.
-    pub kid: String,
-    /// `RSA-OAEP` or `RSA-OAEP-256`.
-    pub alg: &'static str,
-    /// SubjectPublicKeyInfo, DER.
-    pub spki: Vec<u8>,
 }
 
 impl App {
@@ -131,16 +121,16 @@ impl App {
         let policy = AppraisalPolicy::parse(&policy_text)
             .map_err(|source| StartError::Policy { path: config.attestation.policy.clone(), source })?;
         let authz = Authz::new(config.principals.iter().cloned())?;
-        let store = Store::open(&config.store.url).await?;
+        let store = Store::open(&config.store.url, config.store.connections).await?;
         let hsm = Hsm::start(config.hsm_config(executable, false)?).await?;
         let authorities = Authorities::load(&store, &hsm).await?;
         let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await?;
         let oaep = hsm.status().await?.profile.and_then(|profile| profile.oaep);
-        let transport = Transport {
-            kid: crate::wire::b64url::encode(&crate::ops::sha256(&spki)),
-            alg: oaep.unwrap_or(tillward_hsm::OaepHash::Sha1).name(),
-            spki,
+        let alg = match oaep {
+            Some(OaepHash::Sha256) => TransportAlgorithm::RsaOaep256,
+            Some(OaepHash::Sha1) | None => TransportAlgorithm::RsaOaep,
         };
+        let transport = TransportKey { kid: crate::ops::sha256(&spki), alg, spki };
         let app = Self {
             store,
             hsm,

@@ -96,6 +96,9 @@ pub struct Hsm {
 pub struct Store {
     /// `sqlite:PATH` or `postgres://...`.
     pub url: String,
+    /// Connections at most: for reading (SQLite has one more to write), or in all (PostgreSQL).
+    #[serde(default = "default_connections")]
+    pub connections: u32,
 }
 
 /// `[listen]`
@@ -250,6 +253,9 @@ fn two() -> usize {
 fn default_queue() -> usize {
     256
 }
+fn default_connections() -> u32 {
+    8
+}
 fn default_deadline() -> u64 {
     5_000
 }
@@ -312,6 +318,9 @@ impl Config {
         }
         if !self.listen.local.address.ip().is_loopback() {
             return refuse("listen.local.address must be a loopback address: health and metrics are not public".to_owned());
+        }
+        if !(1..=256).contains(&self.store.connections) {
+            return refuse("store: connections 1 to 256".to_owned());
         }
         if !(1..=8).contains(&self.hsm.hosts) || !(1..=32).contains(&self.hsm.workers) || self.hsm.queue == 0 || self.hsm.deadline_ms == 0 {
             return refuse("hsm: hosts 1 to 8, workers 1 to 32, queue and deadline_ms at least 1".to_owned());

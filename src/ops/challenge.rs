@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::attestation::challenge::{Challenge, Target};
 use crate::attestation::level::LevelName;
 use crate::attestation::request::{ChallengeRequest, DevicePurpose};
-use crate::authz::{Action, Caller, Phone, Resource, ResourceKind};
+use crate::authz::{Action, Caller, Phone, Resource};
 use crate::enrolment::request::EnrolmentChallengeRequest;
 use crate::enrolment::state::ActivationState;
 use crate::id::DeviceId;
@@ -23,8 +23,8 @@ use tillward_hsm::ksn::Ikid;
 pub async fn enrolment_challenge(app: &App, context: &Context, body: &[u8]) -> Result<String, OpError> {
     let request = EnrolmentChallengeRequest::parse(body)?;
     let caller = Caller::Phone(Phone::Activation(request.activation.clone()));
-    let Some(activation) = app.store.find_activation(&request.activation).await? else {
-        let resource = Resource::unknown(ResourceKind::Activation, &request.activation);
+    let Some(activation) = app.store.read().await?.find_activation(&request.activation).await? else {
+        let resource = Resource::activation(&request.activation, None);
         return Err(turn_away(app, context, &caller, Action::IssueChallenge, &resource, Reason::ActivationUnknown).await);
     };
     let resource = Resource::activation(&activation.id, &activation.acquirer);
@@ -39,7 +39,7 @@ pub async fn enrolment_challenge(app: &App, context: &Context, body: &[u8]) -> R
     if let Some(reason) = refusal {
         return Err(refuse(app, context, permit, reason).await);
     }
-    let terminal = app.store.find_terminal(&activation.terminal).await?;
+    let terminal = app.store.read().await?.find_terminal(&activation.terminal).await?;
     let level = terminal.ok_or_else(|| OpError::internal("loading the terminal of an activation", "the foreign key has no row"))?.level;
     signed_challenge(app, Target::Enrol(&activation.id), activation.ikid, &level).await
 }

@@ -76,7 +76,7 @@ pub(super) async fn fresh_result(
     device: &store::Device,
 ) -> Result<Option<(store::AttestationResult, crate::clock::UnixTime)>, OpError> {
     let level = app.settings.policy.level(&device.level).ok_or(Reason::LevelUnknown)?;
-    let Some(last) = app.store.last_result(&device.id).await? else { return Ok(None) };
+    let Some(last) = app.store.read().await?.find_last_result(&device.id).await? else { return Ok(None) };
     let fresh = last.status == Tier::Affirming && level.is_fresh(last.issued, app.clock.now());
     let expires = last.issued.plus(i64::from(level.threshold()));
     Ok(fresh.then_some((last, expires)))

@@ -13,6 +13,7 @@ use crate::audit::AuditEvent;
 use crate::authz::Action;
 use crate::clock::UnixTime;
 use crate::enrolment::code::ActivationCode;
+use crate::enrolment::state::ActivationState;
 use crate::id::{AcquirerId, ActivationId, TerminalId};
 use crate::store;
 
@@ -51,11 +52,11 @@ impl std::fmt::Debug for CreatedActivation {
 /// Makes an activation code for a terminal without a phone. An open code for the terminal is taken back.
 #[tracing::instrument(skip_all)]
 pub async fn create_activation(app: &App, context: &Context, body: &ActivationBody) -> Result<CreatedActivation, OpError> {
-    let (terminal, merchant, permit) = load_terminal(app, context, &body.terminal, Action::CreateActivation).await?;
-    if app.store.find_live_device_of_terminal(&terminal.id).await?.is_some() {
+    let (terminal, permit) = load_terminal(app, context, &body.terminal, Action::CreateActivation).await?;
+    if app.store.read().await?.find_live_device_of_terminal(&terminal.id).await?.is_some() {
         return Err(refuse(app, context, permit, Reason::TerminalOccupied).await);
     }
-    let fresh = FreshActivation::make(app, &terminal.id, &merchant.acquirer).await?;
+    let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let mut tx = app.store.begin().await?;
     let supersedes = tx.open_activation(&fresh.row).await?;
     let event = AuditEvent::effect(permit, &context.occasion(app)).with("activation", &fresh.row.id).with("ikid", fresh.ikid_fact());
@@ -80,20 +81,24 @@ impl FreshActivation {
         let mac = app.hsm.activation_mac(&code.expose_mac_message()).await?;
         let derivation_id = app.derivation_ids.next(app, acquirer).await?;
         let now = app.clock.now();
-        let row = store::Activation::fresh(
-            code.id().clone(),
-            terminal.clone(),
-            acquirer.clone(),
+        let row = store::Activation {
+            id: code.id().clone(),
+            terminal: terminal.clone(),
+            acquirer: acquirer.clone(),
             mac,
-            Ikid::new(keys.bdk_data, derivation_id),
-            now,
-            now.plus(app.settings.activation_seconds),
-        );
+            derivation_id: derivation_id.0,
+            ikid: Ikid::new(keys.bdk_data, derivation_id).0,
+            state: ActivationState::Open,
+            attempts: 0,
+            created: now,
+            expires: now.plus(app.settings.activation_seconds),
+            used: None,
+        };
         Ok(Self { code, row })
     }
 
     pub(super) fn ikid_fact(&self) -> crate::audit::Fact {
-        crate::audit::Fact::hex(&self.row.ikid.0)
+        crate::audit::Fact::hex(&self.row.ikid)
     }
 
     pub(super) fn show(&self, app: &App, supersedes: Option<ActivationId>) -> CreatedActivation {

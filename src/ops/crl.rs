@@ -24,13 +24,13 @@ pub struct CrlCache(Mutex<Option<store::Crl>>);
 pub async fn current_crl(app: &App) -> Result<Arc<[u8]>, OpError> {
     let mut cached = app.crl.0.lock().await;
     let now = app.clock.now();
-    let revocations = app.store.revocation_count().await?;
+    let revocations = app.store.read().await?.count_revocations().await?;
     let serves = |crl: &store::Crl| crl.covers == revocations && now < half_way(crl);
     if let Some(crl) = cached.as_ref().filter(|crl| serves(crl)) {
         return Ok(crl.der.clone());
     }
     // Another node may have signed it already.
-    let latest = app.store.latest_crl().await?;
+    let latest = app.store.read().await?.find_latest_crl().await?;
     if let Some(crl) = latest.as_ref().filter(|crl| serves(crl)) {
         return Ok(cached.insert(crl.clone()).der.clone());
     }
@@ -59,7 +59,7 @@ async fn sign_next(app: &App, last: u64, now: UnixTime) -> Result<store::Crl, Op
         // Another node was first with this number; its list is as good.
         Err(StoreError::Conflict { .. }) => {
             drop(tx);
-            let latest = app.store.latest_crl().await?;
+            let latest = app.store.read().await?.find_latest_crl().await?;
             return latest.ok_or_else(|| OpError::internal("looking for the list of another node", "there is none"));
         }
         Err(error) => return Err(error.into()),

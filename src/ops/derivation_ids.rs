@@ -46,12 +46,20 @@ impl DerivationIds {
 async fn take_block(app: &App, acquirer: &AcquirerId) -> Result<std::ops::RangeInclusive<u32>, OpError> {
     let context = Context::of_the_service()?;
     let caller = Caller::System("derivation-ids");
-    let permit = super::authorize(app, &context, &caller, Action::Reconcile, &Resource::service()).await?;
     // 1
-    let mut tx = app.store.begin().await?;
-    let mark = tx.advance_derivation_mark(acquirer, BLOCK).await?;
-    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("acquirer", acquirer).with("mark", u64::from(mark))).await?;
-    let before = mark.saturating_sub(BLOCK);
+    let (before, mark) = loop {
+        let permit = super::authorize(app, &context, &caller, Action::Reconcile, &Resource::service()).await?;
+        let mut tx = app.store.begin().await?;
+        let before = tx.find_derivation_mark(acquirer).await?.unwrap_or(0);
+        let mark = before + u64::from(BLOCK);
+        // False if another node has raised it in between: that node's block is not ours, we take the next one.
+        if tx.raise_derivation_mark(acquirer, mark).await? {
+            tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("acquirer", acquirer).with("mark", mark)).await?;
+            break (before, mark);
+        }
+    };
+    let exhausted = |error| OpError::internal("taking a block of derivation ids", error);
+    let (before, mark) = (u32::try_from(before).map_err(exhausted)?, u32::try_from(mark).map_err(exhausted)?);
     // 2
     match app.hsm.reserve_derivation_ids(acquirer.as_str(), before, BLOCK).await {
         // Another node has moved the token's mark past this block already; the block is ours all the same, the database gave it once.

@@ -22,7 +22,7 @@ use crate::attestation::evidence::Evidence;
 use crate::attestation::proof::{MacVerified, VerifiedEvidence};
 use crate::attestation::result::Status;
 use crate::audit::{AuditEvent, Fact};
-use crate::authz::{Action, Caller, Permit, Phone, Resource, ResourceKind};
+use crate::authz::{Action, Caller, Permit, Phone, Resource};
 use crate::clock::UnixTime;
 use crate::enrolment::package::{InitialKeyAlgorithm, InitialKeyUsage, Personalization, WrappedInitialKey};
 use crate::enrolment::request::EnrolmentRequest;
@@ -75,7 +75,7 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
         return Err(refuse(app, context, permit, Reason::EvidenceContraindicated.with(checks(&appraisal))).await);
     }
 
-    let terminal = app.store.find_terminal(&activation.terminal).await?;
+    let terminal = app.store.read().await?.find_terminal(&activation.terminal).await?;
     let terminal = terminal.ok_or_else(|| OpError::internal("loading the terminal of an activation", "the foreign key has no row"))?;
     let device = DeviceId::from_random(
         app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing a device id", "the HSM gave another length"))?,
@@ -112,8 +112,8 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
 async fn check_code(app: &App, context: &Context, request: &EnrolmentRequest) -> Result<(store::Activation, Permit), OpError> {
     let id = request.code.id();
     let caller = Caller::Phone(Phone::Activation(id.clone()));
-    let Some(activation) = app.store.find_activation(id).await? else {
-        let resource = Resource::unknown(ResourceKind::Activation, id);
+    let Some(activation) = app.store.read().await?.find_activation(id).await? else {
+        let resource = Resource::activation(id, None);
         return Err(turn_away(app, context, &caller, Action::Enrol, &resource, Reason::ActivationUnknown).await);
     };
     let permit = authorize(app, context, &caller, Action::Enrol, &Resource::activation(id, &activation.acquirer)).await?;
@@ -170,7 +170,7 @@ async fn answer_again(
 ) -> Result<String, OpError> {
     // The challenge was good when the phone enrolled; its expiry since then does not make the request another one.
     let enrolled = match &activation.device {
-        Some(device) => app.store.find_device(device).await?,
+        Some(device) => app.store.read().await?.find_device(device).await?,
         None => None,
     };
     let Some(enrolled) = enrolled else {
@@ -267,10 +267,10 @@ async fn lost(
     activation: &store::Activation,
     transcript: &[u8; 32],
 ) -> Result<String, OpError> {
-    let current = app.store.find_activation(&activation.id).await?;
+    let current = app.store.read().await?.find_activation(&activation.id).await?;
     let Some(current) = current else { return Err(OpError::internal("looking at a lost activation", "it is gone")) };
     if let Some(device) = &current.device
-        && let Some(enrolled) = app.store.find_device(device).await?
+        && let Some(enrolled) = app.store.read().await?.find_device(device).await?
         && bool::from(enrolled.transcript.ct_eq(transcript))
     {
         return Ok(enrolled.package);
@@ -279,7 +279,7 @@ async fn lost(
         ActivationState::Used => Reason::ActivationUsed,
         ActivationState::Locked => Reason::ActivationLocked,
         ActivationState::Revoked => Reason::ActivationRevoked,
-        ActivationState::Open if app.store.find_live_device_of_terminal(&current.terminal).await?.is_some() => Reason::TerminalOccupied,
+        ActivationState::Open if app.store.read().await?.find_live_device_of_terminal(&current.terminal).await?.is_some() => Reason::TerminalOccupied,
         ActivationState::Open => Reason::KeyAlreadyEnrolled,
     };
     Err(refuse(app, context, permit, reason).await)

@@ -3,6 +3,8 @@
 use tillward_hsm::{Fault, HsmError};
 
 use super::reason::Reason;
+use crate::attestation::challenge::ChallengeError;
+use crate::attestation::evidence::EvidenceError;
 use crate::store::StoreError;
 
 /// Why an operation did not happen.
@@ -74,6 +76,36 @@ impl OpError {
     }
 }
 
+impl From<crate::wire::ParseError> for OpError {
+    fn from(error: crate::wire::ParseError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl From<crate::wire::ParseError> for Refusal {
+    fn from(error: crate::wire::ParseError) -> Self {
+        Reason::Malformed.with(error.to_string())
+    }
+}
+
+impl From<ChallengeError> for Refusal {
+    fn from(error: ChallengeError) -> Self {
+        match error {
+            ChallengeError::Invalid => Reason::ChallengeInvalid.into(),
+            ChallengeError::Expired => Reason::ChallengeExpired.into(),
+        }
+    }
+}
+
+impl From<EvidenceError> for Refusal {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Malformed(error) => error.into(),
+            EvidenceError::Incomplete => Reason::EvidenceIncomplete.into(),
+        }
+    }
+}
+
 impl Reason {
     /// This reason, with the member or check it concerns.
     pub fn with(self, detail: impl Into<String>) -> Refusal {
@@ -100,7 +132,7 @@ impl From<HsmError> for OpError {
 impl From<StoreError> for OpError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } => Self::Unavailable { reason: Reason::StoreUnavailable, source: error.into() },
+            StoreError::Unavailable(_) => Self::Unavailable { reason: Reason::StoreUnavailable, source: error.into() },
             other => Self::internal("asking the database", other),
         }
     }

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod context;
 pub mod crl;
 pub mod derivation_ids;
+pub mod init;
 pub mod error;
 pub mod reason;
 pub mod stop_reason;
@@ -19,6 +20,7 @@ mod create_activation;
 mod decrypt;
 mod enrol;
 mod enrolment_parameters;
+mod issue_certificate;
 mod list_devices;
 mod read_activation;
 mod read_audit;
@@ -65,7 +67,7 @@ pub use verify_mac::{Verified, verify_mac};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Refusal as AuditRefusal};
 use crate::authz::{Action, Caller, Permit, Resource};
 use context::Context;
 use error::{OpError, Refusal};
@@ -81,7 +83,7 @@ async fn authorize(app: &App, context: &Context, caller: &Caller, action: Action
     match app.authz.authorize(caller, action, resource) {
         Ok(permit) => Ok(permit),
         Err(denied) => {
-            app.store.record(AuditEvent::denied(&denied, &context.occasion(app))).await?;
+            app.store.record(AuditRefusal::denied(&denied, &context.occasion(app))).await?;
             Err(Reason::NotPermitted.into())
         }
     }
@@ -99,7 +101,7 @@ async fn refuse(app: &App, context: &Context, permit: Permit, refusal: impl Into
 
 /// Refuses what is asked of something that does not exist.
 async fn turn_away(app: &App, context: &Context, caller: &Caller, action: Action, resource: &Resource, reason: Reason) -> OpError {
-    let event = AuditEvent::turned_away(caller, action, resource, &context.occasion(app), reason.code());
+    let event = AuditRefusal::turned_away(caller, action, resource, &context.occasion(app), reason.code());
     match app.store.record(event).await {
         Ok(()) => reason.into(),
         Err(error) => error.into(),

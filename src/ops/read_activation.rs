@@ -7,7 +7,7 @@ use super::error::OpError;
 use super::reason::Reason;
 use super::{authorize, turn_away};
 use crate::app::App;
-use crate::authz::{Action, Permit, Resource, ResourceKind};
+use crate::authz::{Action, Permit, Resource};
 use crate::enrolment::state::ActivationState;
 use crate::id::{ActivationId, DeviceId, TerminalId};
 use crate::store;
@@ -44,7 +44,7 @@ impl Activation {
             wrong_tries: row.attempts,
             created: row.created.rfc3339(),
             expires: row.expires.rfc3339(),
-            device: row.device,
+            device: row.used.map(|used| used.device),
         }
     }
 }
@@ -64,8 +64,8 @@ pub(super) async fn load_activation(
     action: Action,
 ) -> Result<(store::Activation, Permit), OpError> {
     let caller = context.caller()?;
-    let Some(row) = app.store.find_activation(activation).await? else {
-        let resource = Resource::unknown(ResourceKind::Activation, activation);
+    let Some(row) = app.store.read().await?.find_activation(activation).await? else {
+        let resource = Resource::activation(activation, None);
         return Err(turn_away(app, context, caller, action, &resource, Reason::ActivationUnknown).await);
     };
     let permit = authorize(app, context, caller, action, &Resource::activation(&row.id, &row.acquirer)).await?;

@@ -18,7 +18,7 @@ const MAX_PAGE: u32 = 500;
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Entries after this number.
-    pub after: Option<i64>,
+    pub after: Option<u64>,
     /// At most this many, up to 500.
     pub limit: Option<u32>,
 }
@@ -38,5 +38,5 @@ pub async fn read_audit(app: &App, context: &Context, query: &AuditQuery) -> Res
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Reason::Malformed.with("limit: 1 to 500").into());
     }
-    Ok(AuditPage { entries: app.store.audit_page(query.after.unwrap_or(0), limit).await? })
+    Ok(AuditPage { entries: app.store.read().await?.audit_page(query.after.unwrap_or(0), limit).await? })
 }

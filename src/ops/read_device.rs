@@ -8,8 +8,7 @@ use super::error::OpError;
 use super::reason::Reason;
 use super::{authorize, turn_away};
 use crate::app::App;
-use crate::attestation::level::LevelName;
-use crate::authz::{Action, Caller, Permit, Phone, Resource, ResourceKind};
+use crate::authz::{Action, Caller, Permit, Phone, Resource};
 use crate::enrolment::state::DeviceState;
 use crate::id::{DeviceId, MerchantId, TerminalId};
 use crate::store;
@@ -24,7 +23,7 @@ pub struct Device {
     /// Its merchant.
     pub merchant: MerchantId,
     /// Its security level.
-    pub level: LevelName,
+    pub level: String,
     /// active, suspended or retired.
     pub state: DeviceState,
     /// Why it was last stopped or resumed.
@@ -48,7 +47,7 @@ impl From<store::Device> for Device {
             level: row.level,
             state: row.state,
             state_reason: row.state_reason,
-            ikid: row.ikid,
+            ikid: Ikid(row.ikid),
             enrolled: row.enrolled.rfc3339(),
             retired: row.retired.map(crate::clock::UnixTime::rfc3339),
         }
@@ -84,8 +83,8 @@ async fn load_device_as(
     device: &DeviceId,
     action: Action,
 ) -> Result<(store::Device, Permit), OpError> {
-    let Some(row) = app.store.find_device(device).await? else {
-        let resource = Resource::unknown(ResourceKind::Device, device);
+    let Some(row) = app.store.read().await?.find_device(device).await? else {
+        let resource = Resource::device(device, None);
         return Err(turn_away(app, context, caller, action, &resource, Reason::DeviceUnknown).await);
     };
     let permit = authorize(app, context, caller, action, &Resource::device(&row.id, &row.acquirer)).await?;

@@ -38,8 +38,8 @@ pub async fn reconcile(app: &App) -> Result<(), StartError> {
 pub(crate) async fn restored(store: &Store, hsm: &Hsm, acquirers: &[Acquirer]) -> Result<Option<StartError>, StartError> {
     for acquirer in acquirers {
         let token = hsm.derivation_mark(acquirer.name.as_str()).await?.unwrap_or(0);
-        let database = store.derivation_mark(&acquirer.name).await?.unwrap_or(0);
-        if token > database {
+        let database = store.read().await?.find_derivation_mark(&acquirer.name).await?.unwrap_or(0);
+        if u64::from(token) > database {
             return Ok(Some(StartError::RestoredDatabase { acquirer: acquirer.name.to_string(), token, database }));
         }
     }
@@ -50,7 +50,7 @@ async fn purge(app: &App) -> Result<(), OpError> {
     let context = Context::of_the_service()?;
     let permit = authorize(app, &context, &Caller::System("reconcile"), Action::PurgeExpired, &Resource::service()).await?;
     let mut tx = app.store.begin().await?;
-    let purged = tx.purge_challenge_uses(app.clock.now()).await?;
+    let purged = tx.purge_challenges(app.clock.now()).await?;
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("purged", purged)).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::reason::Reason;
 use super::{authorize, refuse, turn_away};
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::authz::{Action, Resource, ResourceKind};
+use crate::authz::{Action, Resource};
 use crate::id::{AcquirerId, MerchantId};
 use crate::store;
 
@@ -73,8 +73,8 @@ pub async fn register_merchant(app: &App, context: &Context, merchant: MerchantI
 #[tracing::instrument(skip_all)]
 pub async fn read_merchant(app: &App, context: &Context, merchant: &MerchantId) -> Result<Merchant, OpError> {
     let caller = context.caller()?;
-    let Some(row) = app.store.find_merchant(merchant).await? else {
-        let resource = Resource::unknown(ResourceKind::Merchant, merchant);
+    let Some(row) = app.store.read().await?.find_merchant(merchant).await? else {
+        let resource = Resource::merchant(merchant, None);
         return Err(turn_away(app, context, caller, Action::ReadMerchant, &resource, Reason::MerchantUnknown).await);
     };
     let _permit = authorize(app, context, caller, Action::ReadMerchant, &Resource::merchant(&row.id, &row.acquirer)).await?;

@@ -10,7 +10,7 @@ use super::{authorize, refuse, turn_away};
 use crate::app::App;
 use crate::attestation::level::LevelName;
 use crate::audit::AuditEvent;
-use crate::authz::{Action, Resource, ResourceKind};
+use crate::authz::{Action, Permit, Resource};
 use crate::id::{MerchantId, TerminalId};
 use crate::store;
 
@@ -38,7 +38,7 @@ pub struct Terminal {
     /// Whose terminal it is.
     pub merchant: MerchantId,
     /// Its security level.
-    pub level: LevelName,
+    pub level: String,
     /// Its configuration.
     pub configuration: Map<String, Value>,
     /// Since when, RFC 3339.
@@ -61,8 +61,8 @@ impl From<store::Terminal> for Terminal {
 #[tracing::instrument(skip_all)]
 pub async fn register_terminal(app: &App, context: &Context, terminal: TerminalId, body: TerminalBody) -> Result<Terminal, OpError> {
     let caller = context.caller()?;
-    let Some(merchant) = app.store.find_merchant(&body.merchant).await? else {
-        let resource = Resource::unknown(ResourceKind::Merchant, &body.merchant);
+    let Some(merchant) = app.store.read().await?.find_merchant(&body.merchant).await? else {
+        let resource = Resource::merchant(&body.merchant, None);
         return Err(turn_away(app, context, caller, Action::RegisterTerminal, &resource, Reason::MerchantUnknown).await);
     };
     let permit = authorize(app, context, caller, Action::RegisterTerminal, &Resource::terminal(&terminal, &merchant.acquirer)).await?;
@@ -75,7 +75,8 @@ pub async fn register_terminal(app: &App, context: &Context, terminal: TerminalI
     let wanted = store::Terminal {
         id: terminal,
         merchant: body.merchant,
-        level: body.level,
+        acquirer: merchant.acquirer,
+        level: body.level.as_str().to_owned(),
         configuration: body.configuration,
         created: app.clock.now(),
     };
@@ -98,25 +99,16 @@ pub async fn register_terminal(app: &App, context: &Context, terminal: TerminalI
 /// Reads a terminal.
 #[tracing::instrument(skip_all)]
 pub async fn read_terminal(app: &App, context: &Context, terminal: &TerminalId) -> Result<Terminal, OpError> {
-    let (row, _merchant, _permit) = load_terminal(app, context, terminal, Action::ReadTerminal).await?;
+    let (row, _permit) = load_terminal(app, context, terminal, Action::ReadTerminal).await?;
     Ok(row.into())
 }
 
-/// Loads a terminal with its merchant, and authorizes the action on it.
-pub(super) async fn load_terminal(
-    app: &App,
-    context: &Context,
-    terminal: &TerminalId,
-    action: Action,
-) -> Result<(store::Terminal, store::Merchant, crate::authz::Permit), OpError> {
+/// Loads a terminal, and authorizes the action on it.
+pub(super) async fn load_terminal(app: &App, context: &Context, terminal: &TerminalId, action: Action) -> Result<(store::Terminal, Permit), OpError> {
     let caller = context.caller()?;
-    let Some(row) = app.store.find_terminal(terminal).await? else {
-        let resource = Resource::unknown(ResourceKind::Terminal, terminal);
-        return Err(turn_away(app, context, caller, action, &resource, Reason::TerminalUnknown).await);
+    let Some(row) = app.store.read().await?.find_terminal(terminal).await? else {
+        return Err(turn_away(app, context, caller, action, &Resource::terminal(terminal, None), Reason::TerminalUnknown).await);
     };
-    let Some(merchant) = app.store.find_merchant(&row.merchant).await? else {
-        return Err(OpError::internal("loading the merchant of a terminal", "the foreign key has no row"));
-    };
-    let permit = authorize(app, context, caller, action, &Resource::terminal(&row.id, &merchant.acquirer)).await?;
-    Ok((row, merchant, permit))
+    let permit = authorize(app, context, caller, action, &Resource::terminal(&row.id, &row.acquirer)).await?;
+    Ok((row, permit))
 }

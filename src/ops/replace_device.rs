@@ -29,9 +29,9 @@ pub struct Replaced {
 /// Retires the terminal's phone, if it has one, and makes a code for another.
 #[tracing::instrument(skip_all)]
 pub async fn replace_device(app: &App, context: &Context, terminal: &TerminalId, body: &ReasonBody) -> Result<Replaced, OpError> {
-    let (terminal, merchant, permit) = load_terminal(app, context, terminal, Action::ReplaceDevice).await?;
-    let old = app.store.find_live_device_of_terminal(&terminal.id).await?;
-    let fresh = FreshActivation::make(app, &terminal.id, &merchant.acquirer).await?;
+    let (terminal, permit) = load_terminal(app, context, terminal, Action::ReplaceDevice).await?;
+    let old = app.store.read().await?.find_live_device_of_terminal(&terminal.id).await?;
+    let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let mut event = AuditEvent::effect(permit, &context.occasion(app)).with("activation", &fresh.row.id).with("reason", body.reason.code());

@@ -47,8 +47,8 @@ pub(super) async fn move_device(
             tx.revoke_certificates_of_device(&row.id, now, reason.revocation()).await?;
             row.retired = Some(now);
         }
-        DeviceState::Active => tx.forget_results(&row.id).await?,
-        DeviceState::Suspended => {}
+        // The store has forgotten the results of a device that is active again.
+        DeviceState::Active | DeviceState::Suspended => {}
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("to", to.name()).with("reason", reason.code())).await?;
     row.state = to;
