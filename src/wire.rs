@@ -32,6 +32,7 @@ impl ParseError {
 /// A JSON object whose members are taken out one by one; [`Object::finish`] refuses what is left over.
 ///
 /// No Debug: bodies hold activation codes.
+#[derive(Clone)]
 pub struct Object(Map<String, Value>);
 
 impl Object {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::attestation::evidence::{Claim, PatchLevel};
+use crate::attestation::claim::{Claim, PatchLevel};
+use crate::attestation::evidence::{Evidence, SoftwareClaims};
 use crate::attestation::level::{LevelName, LevelPolicy, Severity};
 use crate::attestation::proof::VerifiedEvidence;
 use crate::clock::UnixTime;
@@ -80,10 +81,9 @@ pub struct Finding {
 /// The verdict.
 #[derive(Debug)]
 pub struct Appraisal {
-    level: LevelName,
+    evidence: Evidence,
     policy_id: String,
     result_validity: u32,
-    nonce: [u8; 32],
     at: UnixTime,
     vector: TrustVector,
     findings: Vec<Finding>,
@@ -98,8 +98,8 @@ pub struct PolicyChanged;
 ///
 /// # Errors
 /// [`PolicyChanged`] if the level or its demanded claims are not those of the challenge.
-pub fn appraise(evidence: &VerifiedEvidence, policy: &LevelPolicy, now: UnixTime) -> Result<Appraisal, PolicyChanged> {
-    let evidence = evidence.evidence();
+pub fn appraise(evidence: VerifiedEvidence, policy: &LevelPolicy, now: UnixTime) -> Result<Appraisal, PolicyChanged> {
+    let evidence = evidence.into_evidence();
     if evidence.level() != policy.name() || evidence.demanded() != policy.claims() {
         return Err(PolicyChanged);
     }
@@ -114,10 +114,9 @@ pub fn appraise(evidence: &VerifiedEvidence, policy: &LevelPolicy, now: UnixTime
         }
     }
     Ok(Appraisal {
-        level: policy.name().clone(),
+        evidence,
         policy_id: policy.policy_id().to_owned(),
         result_validity: policy.result_validity(),
-        nonce: *evidence.nonce(),
         at: now,
         vector: vector(policy, &findings),
         findings,
@@ -125,12 +124,7 @@ pub fn appraise(evidence: &VerifiedEvidence, policy: &LevelPolicy, now: UnixTime
 }
 
 /// Why `claim` does not hold. A demanded claim that is not there does not hold.
-fn failed(
-    claim: Claim,
-    claims: &crate::attestation::evidence::SoftwareClaims,
-    policy: &LevelPolicy,
-    now: UnixTime,
-) -> Option<&'static str> {
+fn failed(claim: Claim, claims: &SoftwareClaims, policy: &LevelPolicy, now: UnixTime) -> Option<&'static str> {
     let reference = policy.reference();
     match claim {
         Claim::AppDigest => {
@@ -200,9 +194,14 @@ impl Appraisal {
         &self.findings
     }
 
+    /// What was appraised: to be kept with the verdict.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
     /// The level.
     pub fn level(&self) -> &LevelName {
-        &self.level
+        self.evidence.level()
     }
 
     /// When.
@@ -210,7 +209,8 @@ impl Appraisal {
         self.at
     }
 
-    pub(crate) fn policy_id(&self) -> &str {
+    /// The policy it was made under: `<level>@<SHA-256 of the file>`.
+    pub fn policy_id(&self) -> &str {
         &self.policy_id
     }
 
@@ -219,7 +219,7 @@ impl Appraisal {
     }
 
     pub(crate) fn nonce(&self) -> &[u8; 32] {
-        &self.nonce
+        self.evidence.nonce()
     }
 
     /// At enrolment and afterwards: the phone is not to be trusted.
@@ -302,7 +302,7 @@ pub(crate) mod tests {
         for (name, value) in change {
             evidence["claims"][*name] = value.clone();
         }
-        appraise(&verified_evidence("all", &evidence), policy.levels().next().expect("one"), NOW).expect("one policy")
+        appraise(verified_evidence("all", &evidence), policy.levels().next().expect("one"), NOW).expect("one policy")
     }
 
     fn bad() -> [(&'static str, Value, &'static str); 7] {
@@ -356,10 +356,10 @@ pub(crate) mod tests {
     fn another_level_or_other_claims_than_the_challenges_are_not_appraised() {
         let policy = policy(["warning"; 6]);
         let level = policy.levels().next().expect("one");
-        assert_eq!(appraise(&verified_evidence("other", &good()), level, NOW).err(), Some(PolicyChanged));
+        assert_eq!(appraise(verified_evidence("other", &good()), level, NOW).err(), Some(PolicyChanged));
         let mut less = good();
         less["claims"].as_object_mut().expect("object").remove("root");
-        assert_eq!(appraise(&verified_evidence("all", &less), level, NOW).err(), Some(PolicyChanged));
+        assert_eq!(appraise(verified_evidence("all", &less), level, NOW).err(), Some(PolicyChanged));
     }
 
     proptest! {
@@ -375,7 +375,7 @@ pub(crate) mod tests {
                 let row = Claim::ALL.iter().position(|claim| claim.name() == *name).expect("a claim");
                 worst = worst.max(if severe[row] { Tier::Contraindicated } else { Tier::Warning });
             }
-            let appraisal = appraise(&verified_evidence("all", &evidence), policy.levels().next().expect("one"), NOW).expect("one policy");
+            let appraisal = appraise(verified_evidence("all", &evidence), policy.levels().next().expect("one"), NOW).expect("one policy");
             prop_assert_eq!(appraisal.status(), worst);
         }
     }

@@ -3,11 +3,12 @@
 use p256::ecdsa::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
-use crate::attestation::evidence::{ClaimSet, Format};
+use crate::attestation::claim::ClaimSet;
+use crate::attestation::evidence::Format;
 use crate::attestation::level::{LevelName, LevelPolicy};
 use crate::clock::UnixTime;
 use crate::id::{ActivationId, DeviceId};
-use crate::jose::{Compact, JoseError, Thumbprint, Typ, Unsigned};
+use crate::jose::{Compact, JoseError, Payload, Thumbprint, Typ, Unsigned};
 use crate::wire::{b64url, hex};
 
 /// How far in the future `iat` may lie: the nodes of one service have clocks of their own.
@@ -93,7 +94,7 @@ impl Challenge<'_> {
             ikid: self.ikid,
             level: self.level.name().clone(),
             format: Format::Software,
-            claims: self.level.claims().clone(),
+            demanded: self.level.claims().clone(),
             signature: self.level.signature(),
         };
         Unsigned::new(Typ::Challenge, kid, &claims)
@@ -114,7 +115,8 @@ struct Claims {
     ikid: [u8; 8],
     level: LevelName,
     format: Format,
-    claims: ClaimSet,
+    #[serde(rename = "claims")]
+    demanded: ClaimSet,
     signature: bool,
 }
 
@@ -127,6 +129,18 @@ pub enum ChallengeError {
     /// Too late.
     #[error("the challenge has expired")]
     Expired,
+}
+
+fn ours(jws: &str, key: &VerifyingKey, issuer: &str, target: Target<'_>, now: UnixTime) -> Result<Claims, ChallengeError> {
+    let claims: Claims = Compact::parse(jws)
+        .and_then(|jws| jws.verify(Typ::Challenge, key))
+        .and_then(Payload::claims)
+        .map_err(|_| ChallengeError::Invalid)?;
+    let ours = claims.iss == issuer
+        && claims.sub == target.subject()
+        && claims.purpose == target.purpose()
+        && claims.iat <= now.plus(SKEW_SECONDS);
+    if ours { Ok(claims) } else { Err(ChallengeError::Invalid) }
 }
 
 /// A challenge that this service signed for this target and that has not expired. Whether it was answered before is
@@ -143,17 +157,7 @@ impl VerifiedChallenge {
     /// # Errors
     /// [`ChallengeError`]; the signature is looked at before the time.
     pub fn verify(jws: String, key: &VerifyingKey, issuer: &str, target: Target<'_>, now: UnixTime) -> Result<Self, ChallengeError> {
-        let claims: Claims = Compact::parse(&jws)
-            .and_then(|jws| jws.verify(Typ::Challenge, key))
-            .and_then(crate::jose::Payload::claims)
-            .map_err(|_| ChallengeError::Invalid)?;
-        let ours = claims.iss == issuer
-            && claims.sub == target.subject()
-            && claims.purpose == target.purpose()
-            && claims.iat <= now.plus(SKEW_SECONDS);
-        if !ours {
-            return Err(ChallengeError::Invalid);
-        }
+        let claims = ours(&jws, key, issuer, target, now)?;
         // RFC 7519 §4.1.4: not on or after `exp`.
         if now >= claims.exp { Err(ChallengeError::Expired) } else { Ok(Self { text: jws, claims }) }
     }
@@ -190,7 +194,7 @@ impl VerifiedChallenge {
 
     /// The claims it demands.
     pub fn claims(&self) -> &ClaimSet {
-        &self.claims.claims
+        &self.claims.demanded
     }
 
     /// Whether it demands a signature with the merchant key.
@@ -199,10 +203,38 @@ impl VerifiedChallenge {
     }
 }
 
+/// An enrolment challenge that this service signed, however long ago. A phone that lost the answer sends its request
+/// again, perhaps much later, and gets its package: this serves to recognise the request
+/// ([`recognise`](crate::enrolment::transcript::recognise)) and nothing else.
+#[derive(Debug)]
+pub struct ExpiredChallenge {
+    text: String,
+    claims: ClaimSet,
+}
+
+impl ExpiredChallenge {
+    /// Verifies everything but the time.
+    ///
+    /// # Errors
+    /// [`ChallengeError::Invalid`].
+    pub fn verify(jws: String, key: &VerifyingKey, issuer: &str, activation: &ActivationId, now: UnixTime) -> Result<Self, ChallengeError> {
+        let claims = ours(&jws, key, issuer, Target::Enrol(activation), now)?;
+        Ok(Self { text: jws, claims: claims.demanded })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn claims(&self) -> &ClaimSet {
+        &self.claims
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::attestation::evidence::Claim;
+    use crate::attestation::claim::Claim;
     use crate::jose::tests::{key, sign};
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -244,6 +276,13 @@ pub(crate) mod tests {
         claims["sub"] = json!("000G40R");
         let activation = "000G40R".parse().expect("an id");
         verify(signed(&claims, 1), Target::Enrol(&activation), NOW).expect("verifies")
+    }
+
+    /// The same challenge, much later.
+    pub(crate) fn expired(challenge: &VerifiedChallenge) -> ExpiredChallenge {
+        let (jws, late) = (challenge.text().to_owned(), NOW.plus(1_000_000));
+        let activation = "000G40R".parse().expect("an id");
+        ExpiredChallenge::verify(jws, key(1).verifying_key(), "https://t.example", &activation, late).expect("verifies")
     }
 
     fn verify(jws: String, target: Target<'_>, now: UnixTime) -> Result<VerifiedChallenge, ChallengeError> {
@@ -299,6 +338,23 @@ pub(crate) mod tests {
         assert_eq!(at(300), Some(ChallengeError::Expired));
         assert_eq!(at(-SKEW_SECONDS), None);
         assert_eq!(at(-SKEW_SECONDS - 1), Some(ChallengeError::Invalid));
+    }
+
+    #[test]
+    fn an_expired_challenge_serves_only_to_recognise_an_enrolment() {
+        let mut claims = claims();
+        claims["purpose"] = json!("enrol");
+        claims["sub"] = json!("000G40R");
+        let activation: ActivationId = "000G40R".parse().expect("an id");
+        let verify = |claims: &Value, seed, activation: &ActivationId| {
+            let late = NOW.plus(1_000_000);
+            ExpiredChallenge::verify(signed(claims, seed), key(1).verifying_key(), "https://t.example", activation, late).err()
+        };
+        assert_eq!(verify(&claims, 1, &activation), None);
+        assert_eq!(verify(&claims, 2, &activation), Some(ChallengeError::Invalid));
+        assert_eq!(verify(&claims, 1, &"000G40S".parse().expect("an id")), Some(ChallengeError::Invalid));
+        claims["purpose"] = json!("attest");
+        assert_eq!(verify(&claims, 1, &activation), Some(ChallengeError::Invalid));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::attestation::evidence::{Claim, ClaimSet, PatchLevel};
+use crate::attestation::claim::{Claim, ClaimSet, PatchLevel};
 use crate::clock::UnixTime;
 use crate::wire::b64url;
 

@@ -6,6 +6,7 @@
 
 pub mod appraisal;
 pub mod challenge;
+pub mod claim;
 pub mod evidence;
 pub mod level;
 pub mod proof;

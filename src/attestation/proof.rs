@@ -5,23 +5,7 @@ use p256::ecdsa::{Signature, VerifyingKey};
 
 use crate::attestation::challenge::Purpose;
 use crate::attestation::evidence::Evidence;
-use crate::enrolment::transcript::Transcript;
-
-/// The CMAC over this transcript verified under the phone's `K_mac`. The only one who knows is who asked the HSM.
-#[derive(Debug)]
-pub struct MacVerified(Transcript);
-
-impl MacVerified {
-    /// The HSM said yes to this transcript. Call it nowhere but on the HSM's answer.
-    pub fn by_hsm(transcript: Transcript) -> Self {
-        Self(transcript)
-    }
-
-    /// What was verified.
-    pub fn transcript(&self) -> &Transcript {
-        &self.0
-    }
-}
+use crate::enrolment::transcript::MacVerified;
 
 /// Why evidence is not vouched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +39,7 @@ impl VerifiedEvidence {
     }
 
     fn vouched_for(evidence: Evidence, mac: &MacVerified) -> Result<Self, ProofError> {
-        if mac.transcript().evidence() == Some(evidence.digest()) { Ok(Self(evidence)) } else { Err(ProofError::Mac) }
+        if mac.covers_evidence(evidence.digest()) { Ok(Self(evidence)) } else { Err(ProofError::Mac) }
     }
 
     /// At an attestation: `signature` is there exactly if the challenge demands it, and verifies under the enrolled key
@@ -83,9 +67,9 @@ impl VerifiedEvidence {
         Self::vouched_for(evidence, mac)
     }
 
-    /// What was vouched for.
-    pub fn evidence(&self) -> &Evidence {
-        &self.0
+    /// What was vouched for, for the appraisal.
+    pub(super) fn into_evidence(self) -> Evidence {
+        self.0
     }
 }
 
@@ -93,8 +77,9 @@ impl VerifiedEvidence {
 pub(crate) mod tests {
     use super::*;
     use crate::attestation::challenge::tests::{verified, verified_for_enrolment};
-    use crate::attestation::evidence::Claim;
+    use crate::attestation::claim::Claim;
     use crate::attestation::evidence::tests::{good, raw};
+    use crate::enrolment::transcript::Transcript;
     use crate::jose::tests::{key, sign};
     use serde_json::{Value, json};
 
@@ -103,7 +88,7 @@ pub(crate) mod tests {
         let there = |claim: &Claim| evidence["claims"].get(claim.name()).is_some();
         let demanded: Vec<_> = Claim::ALL.into_iter().filter(there).collect();
         let challenge = verified_for_enrolment(level, &demanded);
-        let parsed = Evidence::parse(raw(evidence), &challenge).expect("parses");
+        let parsed = Evidence::parse(&raw(evidence), &challenge).expect("parses");
         let mac = MacVerified::by_hsm(Transcript::attestation(&challenge, &parsed));
         VerifiedEvidence::at_enrolment(parsed, &mac).expect("the MAC covers it")
     }
@@ -111,7 +96,7 @@ pub(crate) mod tests {
     #[test]
     fn a_mac_over_other_evidence_does_not_vouch() {
         let challenge = verified_for_enrolment("standard", &Claim::ALL);
-        let parse = |evidence: &Value| Evidence::parse(raw(evidence), &challenge).expect("parses");
+        let parse = |evidence: &Value| Evidence::parse(&raw(evidence), &challenge).expect("parses");
         let mut other = good();
         other["claims"]["root"] = json!(true);
         let mac = MacVerified::by_hsm(Transcript::attestation(&challenge, &parse(&good())));
@@ -128,7 +113,7 @@ pub(crate) mod tests {
             (verified_for_enrolment("standard", &Claim::ALL), None, Some(ProofError::Purpose)),
             (verified("standard", &Claim::ALL, false), Some(ProofError::Purpose), None),
         ] {
-            let parse = || Evidence::parse(raw(&good()), &challenge).expect("parses");
+            let parse = || Evidence::parse(&raw(&good()), &challenge).expect("parses");
             let mac = MacVerified::by_hsm(Transcript::attestation(&challenge, &parse()));
             assert_eq!(VerifiedEvidence::at_enrolment(parse(), &mac).err(), enrol);
             assert_eq!(VerifiedEvidence::at_attestation(parse(), &mac, None, enrolled.verifying_key()).err(), attest);
@@ -140,7 +125,7 @@ pub(crate) mod tests {
         let enrolled = key(5);
         let attest = |demanded: bool, signature: Option<[u8; 64]>| {
             let challenge = verified("standard", &Claim::ALL, demanded);
-            let evidence = Evidence::parse(raw(&good()), &challenge).expect("parses");
+            let evidence = Evidence::parse(&raw(&good()), &challenge).expect("parses");
             let mac = MacVerified::by_hsm(Transcript::attestation(&challenge, &evidence));
             // [1; 64] stands for the right signature.
             let signature = signature.map(|given| if given == [1; 64] { sign(&enrolled, mac.transcript().digest()) } else { given });

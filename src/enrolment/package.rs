@@ -6,7 +6,8 @@ use serde::ser::Serializer;
 use serde::{Serialize, ser::SerializeSeq};
 use serde_json::{Map, Value};
 
-use crate::attestation::evidence::{ClaimSet, Format};
+use crate::attestation::claim::ClaimSet;
+use crate::attestation::evidence::Format;
 use crate::attestation::level::{AppraisalPolicy, LevelName, LevelPolicy};
 use crate::clock::UnixTime;
 use crate::enrolment::transcript::Transcript;
@@ -210,7 +211,7 @@ impl Personalization<'_> {
 mod tests {
     use super::*;
     use crate::attestation::challenge::tests::{DEVICE, verified};
-    use crate::attestation::evidence::Claim;
+    use crate::attestation::claim::Claim;
     use crate::attestation::level::tests::example;
     use crate::jose::tests::key;
     use serde_json::json;

@@ -1,23 +1,14 @@
-//! Certificates: from a profile and a proven key to what is signed, and from the signature to DER that verifies.
+//! Certificates, and the issuers that they make of CAs.
 
-use der::asn1::BitString;
-use der::{Decode, Encode, Sequence};
+use der::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
-use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
-use x509_cert::certificate::Version;
-use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName};
 use x509_cert::name::Name;
-use x509_cert::serial_number::SerialNumber;
-use x509_cert::time::Validity as X509Validity;
 
-use super::key::{Digest, PublicKey, SignatureError};
-use super::lint::{LintError, lint};
-use super::profile::{Kind, Profile};
-use super::request::ProvenRequest;
+use super::key::{PublicKey, SignatureError};
 use super::serial::Serial;
-use super::signed::{assemble, unix_time, x509_time};
+use super::signed::unix_time;
 use crate::clock::UnixTime;
 
 /// Largest certificate that is read.
@@ -30,170 +21,6 @@ pub struct Validity {
     pub from: UnixTime,
     /// notAfter.
     pub to: UnixTime,
-}
-
-/// `TBSCertificate` (RFC 5280 §4.1) for encoding; the lints parse it with x509-cert's own type.
-#[derive(Clone, Sequence)]
-pub(super) struct Tbs {
-    #[asn1(context_specific = "0", default = "Default::default")]
-    pub(super) version: Version,
-    pub(super) serial_number: SerialNumber,
-    pub(super) signature: AlgorithmIdentifierOwned,
-    pub(super) issuer: Name,
-    pub(super) validity: X509Validity,
-    pub(super) subject: Name,
-    pub(super) subject_public_key_info: SubjectPublicKeyInfoOwned,
-    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
-    pub(super) issuer_unique_id: Option<BitString>,
-    #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
-    pub(super) subject_unique_id: Option<BitString>,
-    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
-    pub(super) extensions: Option<Vec<Extension>>,
-}
-
-impl Tbs {
-    pub(super) fn new(profile: &Profile, issuer: &Issuer, key: &PublicKey, serial: Serial, validity: Validity) -> Option<Self> {
-        Some(Self {
-            version: Version::V3,
-            serial_number: serial.to_x509(),
-            signature: issuer.key().algorithm(),
-            issuer: issuer.name().clone(),
-            validity: X509Validity::new(x509_time(validity.from)?, x509_time(validity.to)?),
-            subject: profile.subject().clone(),
-            subject_public_key_info: key.to_spki(),
-            issuer_unique_id: None,
-            subject_unique_id: None,
-            extensions: Some(profile.extensions(key.identifier(), issuer.key().identifier()).ok()?),
-        })
-    }
-}
-
-/// Who signs: name, key, validity and path length of a CA certificate.
-#[derive(Debug, Clone)]
-pub struct Issuer {
-    name: Name,
-    key: PublicKey,
-    validity: Validity,
-    path_length: u8,
-}
-
-/// The certificate is not one of a CA of this PKI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the certificate of a CA")]
-pub struct NotAnIssuer;
-
-impl Issuer {
-    /// The issuer that `certificate` is of.
-    ///
-    /// # Errors
-    /// [`NotAnIssuer`] if it may not sign certificates and revocation lists (RFC 5280 §4.2.1.3, §4.2.1.9).
-    pub fn of(certificate: &Certificate) -> Result<Self, NotAnIssuer> {
-        let tbs = certificate.inner.tbs_certificate();
-        let constraints = tbs.get_extension::<BasicConstraints>().ok().flatten().ok_or(NotAnIssuer)?.1;
-        let usage = tbs.get_extension::<KeyUsage>().ok().flatten().ok_or(NotAnIssuer)?.1;
-        match constraints {
-            BasicConstraints { ca: true, path_len_constraint: Some(path_length) } if usage.key_cert_sign() && usage.crl_sign() => {
-                Ok(Self { name: tbs.subject().clone(), key: certificate.key, validity: certificate.validity(), path_length })
-            }
-            _ => Err(NotAnIssuer),
-        }
-    }
-
-    pub(super) fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// Its key.
-    pub fn key(&self) -> &PublicKey {
-        &self.key
-    }
-
-    pub(super) fn validity(&self) -> (UnixTime, UnixTime) {
-        (self.validity.from, self.validity.to)
-    }
-
-    pub(super) fn path_length(&self) -> u8 {
-        self.path_length
-    }
-}
-
-/// What will be signed; every lint has passed.
-#[derive(Debug)]
-pub struct LintedTbs {
-    tbs: Vec<u8>,
-    signer: PublicKey,
-}
-
-impl LintedTbs {
-    /// The root: signs itself.
-    ///
-    /// # Errors
-    /// [`LintError`].
-    pub fn root(profile: &Profile, key: p384::ecdsa::VerifyingKey, serial: Serial, validity: Validity) -> Result<Self, LintError> {
-        if profile.kind() != Kind::Root {
-            return Err(LintError { rule: "only the root signs itself", clause: "protocol §2" });
-        }
-        let issuer = Issuer { name: profile.subject().clone(), key: key.into(), validity, path_length: 1 };
-        Self::new(profile, &issuer, &key.into(), serial, validity)
-    }
-
-    /// A key of the service, on the token: an issuing CA or a signing key.
-    ///
-    /// # Errors
-    /// [`LintError`].
-    pub fn service(
-        profile: &Profile,
-        issuer: &Issuer,
-        key: p256::ecdsa::VerifyingKey,
-        serial: Serial,
-        validity: Validity,
-    ) -> Result<Self, LintError> {
-        if !matches!(profile.kind(), Kind::IssuingCa | Kind::Service) {
-            return Err(LintError { rule: "a key of the service", clause: "protocol §2" });
-        }
-        Self::new(profile, issuer, &key.into(), serial, validity)
-    }
-
-    /// A phone's key, whose possession it proved.
-    ///
-    /// # Errors
-    /// [`LintError`].
-    pub fn merchant(
-        profile: &Profile,
-        issuer: &Issuer,
-        request: ProvenRequest,
-        serial: Serial,
-        validity: Validity,
-    ) -> Result<Self, LintError> {
-        if profile.kind() != Kind::Merchant {
-            return Err(LintError { rule: "a phone gets a merchant certificate", clause: "protocol §2" });
-        }
-        Self::new(profile, issuer, &request.into_key().into(), serial, validity)
-    }
-
-    fn new(profile: &Profile, issuer: &Issuer, key: &PublicKey, serial: Serial, validity: Validity) -> Result<Self, LintError> {
-        let unencodable = LintError { rule: "times and names can be encoded", clause: "§4.1" };
-        let tbs = Tbs::new(profile, issuer, key, serial, validity).and_then(|tbs| tbs.to_der().ok()).ok_or(unencodable)?;
-        lint(&tbs, profile, issuer, key)?;
-        Ok(Self { tbs, signer: *issuer.key() })
-    }
-
-    /// What the signer signs.
-    pub fn digest(&self) -> Digest {
-        self.signer.digest(&self.tbs)
-    }
-
-    /// The certificate with the signer's `r ‖ s`, handed out only if the signature verifies.
-    ///
-    /// # Errors
-    /// [`SignatureError`].
-    ///
-    /// # Panics
-    /// Never: a linted certificate parses.
-    pub fn attach(self, signature: &[u8]) -> Result<Certificate, SignatureError> {
-        let der = assemble(&self.tbs, &self.signer, signature)?;
-        Ok(Certificate::parse(der).expect("linted and assembled here"))
-    }
 }
 
 /// A certificate with a P-256 or P-384 key. Parsing it verifies nothing; one that was made here is verified.
@@ -276,12 +103,67 @@ impl Certificate {
     }
 }
 
+/// Who signs: name, key, validity and path length of a CA certificate.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    name: Name,
+    key: PublicKey,
+    validity: Validity,
+    path_length: u8,
+}
+
+/// The certificate is not one of a CA of this PKI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the certificate of a CA")]
+pub struct NotAnIssuer;
+
+impl Issuer {
+    /// The root, before it has a certificate.
+    pub(super) fn root(name: &Name, key: p384::ecdsa::VerifyingKey, validity: Validity) -> Self {
+        Self { name: name.clone(), key: key.into(), validity, path_length: 1 }
+    }
+
+    /// The issuer that `certificate` is of.
+    ///
+    /// # Errors
+    /// [`NotAnIssuer`] if it may not sign certificates and revocation lists (RFC 5280 §4.2.1.3, §4.2.1.9).
+    pub fn of(certificate: &Certificate) -> Result<Self, NotAnIssuer> {
+        let tbs = certificate.inner.tbs_certificate();
+        let constraints = tbs.get_extension::<BasicConstraints>().ok().flatten().ok_or(NotAnIssuer)?.1;
+        let usage = tbs.get_extension::<KeyUsage>().ok().flatten().ok_or(NotAnIssuer)?.1;
+        match constraints {
+            BasicConstraints { ca: true, path_len_constraint: Some(path_length) } if usage.key_cert_sign() && usage.crl_sign() => {
+                Ok(Self { name: tbs.subject().clone(), key: certificate.key, validity: certificate.validity(), path_length })
+            }
+            _ => Err(NotAnIssuer),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    pub(super) fn validity(&self) -> (UnixTime, UnixTime) {
+        (self.validity.from, self.validity.to)
+    }
+
+    pub(super) fn path_length(&self) -> u8 {
+        self.path_length
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::jose::tests::{key, sign};
     use crate::pki::names::{DeviceUri, Service};
-    use crate::pki::profile::DOCUMENT_SIGNING;
+    use crate::pki::profile::{DOCUMENT_SIGNING, Profile};
+    use crate::pki::tbs::LintedTbs;
     use p384::ecdsa::signature::hazmat::PrehashSigner;
     use proptest::prelude::*;
     use std::io::Write;

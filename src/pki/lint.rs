@@ -9,7 +9,6 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
 };
-use x509_cert::time::Time;
 
 use super::certificate::Issuer;
 use super::key::PublicKey;
@@ -73,10 +72,8 @@ fn fields(tbs: &TbsCertificate, profile: &Profile, issuer: &Issuer, key: &Public
 
 fn validity(tbs: &TbsCertificate, profile: &Profile, issuer: &Issuer) -> Result<(), LintError> {
     let validity = tbs.validity();
-    for time in [validity.not_before, validity.not_after] {
-        let generalized = matches!(time, Time::GeneralTime(_));
-        rule(generalized == (time.to_date_time().year() >= 2050), "UTCTime until 2049, then GeneralizedTime", "§4.1.2.5")?;
-    }
+    // UTCTime until 2049, GeneralizedTime from 2050 (§4.1.2.5): another form does not survive the check for DER above,
+    // because x509-cert encodes only this one.
     let (from, to) = (unix_time(validity.not_before), unix_time(validity.not_after));
     rule(from < to, "it begins before it ends", "§4.1.2.5")?;
     // Both ends belong to the period.
@@ -156,19 +153,17 @@ fn identifiers(tbs: &TbsCertificate, profile: &Profile, issuer: &Issuer, key: &P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
     use crate::jose::tests::key;
+    use crate::pki::certificate::Validity;
     use crate::pki::certificate::tests::{NOW, authorities, days, merchant_profile, serial, uri};
-    use crate::pki::certificate::{Tbs, Validity};
     use crate::pki::key::Curve;
     use crate::pki::profile::DOCUMENT_SIGNING;
-    use der::DateTime;
-    use der::asn1::{BitString, GeneralizedTime, Ia5String, OctetString};
+    use crate::pki::tbs::Tbs;
+    use der::asn1::{BitString, Ia5String, OctetString};
     use std::str::FromStr;
     use x509_cert::ext::{Extension, ToExtension};
     use x509_cert::name::Name;
     use x509_cert::serial_number::SerialNumber;
-    use x509_cert::time::Validity as X509Validity;
 
     fn subject() -> PublicKey {
         PublicKey::P256(*key(13).verifying_key())
@@ -232,16 +227,6 @@ mod tests {
         assert_eq!(broken(&merchant(Validity { from: NOW, to: NOW.plus(366 * 86_400 - 1) })), None);
         assert_eq!(broken(&merchant(days(-2, 30))), Some("within the issuer's validity"));
         assert_eq!(broken(&merchant(days(2990, 3001))), Some("within the issuer's validity"));
-        let generalized = |t: UnixTime| {
-            let date = DateTime::from_unix_duration(std::time::Duration::from_secs(t.0.unsigned_abs())).expect("a date");
-            Time::GeneralTime(GeneralizedTime::from_date_time(date))
-        };
-        // x509-cert's own profile would mend the times of `Tbs`; bytes that say otherwise are not DER for its parser either.
-        assert_eq!(
-            changed(|tbs| tbs.validity = X509Validity::new(generalized(NOW), generalized(NOW.plus(86_400)))),
-            None,
-            "encoded as UTCTime whatever was given"
-        );
     }
 
     #[test]
@@ -314,6 +299,22 @@ mod tests {
         assert_eq!(rule(&root, &ca, root.key()), Some("the root signs itself, nobody else does"));
         let same_name = Profile::issuing_ca(&"Tillward Root CA".parse().expect("a name"));
         assert_eq!(rule(&root, &same_name, &subject()), Some("only the root is self-issued"));
+    }
+
+    #[test]
+    fn a_time_in_the_wrong_form_is_not_signed() {
+        // 2025-11-22T15:00:00Z as UTCTime; the same length of GeneralizedTime does not exist, so two bytes and the lengths grow.
+        let der = merchant(days(0, 30)).to_der().expect("encodes");
+        let utc = b"\x17\x0d251122150000Z";
+        let at = der.windows(utc.len()).position(|window| window == utc).expect("notBefore");
+        let mut longer = [&der[..at], b"\x18\x0f20251122150000Z", &der[at + utc.len()..]].concat();
+        // Validity is the SEQUENCE right before it; the whole is a SEQUENCE with a length of two bytes.
+        longer[at - 1] += 2;
+        let whole = u16::from_be_bytes([longer[2], longer[3]]) + 2;
+        longer[2..4].copy_from_slice(&whole.to_be_bytes());
+        let rule = |der: &[u8]| lint(der, &merchant_profile(), &issuer(), &subject()).err().map(|error| error.rule);
+        assert_eq!(rule(&longer), Some("is DER"));
+        assert_eq!(rule(&der), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Certificate requests (PKCS#10, RFC 2986): proof that the phone holds the key it wants certified. Nothing else is taken.
 
 use der::{Decode, Encode};
+use sha2::{Digest, Sha256};
 use x509_cert::request::CertReq;
 
 use super::key::{ECDSA_SHA256, PublicKey};
 use crate::enrolment::request::MAX_CSR;
+use crate::enrolment::transcript::MacVerified;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,11 +20,20 @@ pub enum RequestError {
     /// Another algorithm than ecdsa-with-SHA256, or the signature does not verify.
     #[error("the request's signature does not verify as ECDSA with SHA-256")]
     Signature,
+    /// The phone's MAC was over another request.
+    #[error("the MAC covers another request")]
+    Mac,
+    /// A renewal with another key than the enrolled one.
+    #[error("the request holds another key than the enrolled one")]
+    KeyChanged,
 }
 
 /// A P-256 key whose holder signed the request. Subject, attributes and extensions of the request are gone.
 #[derive(Debug)]
-pub struct ProvenRequest(p256::ecdsa::VerifyingKey);
+pub struct ProvenRequest {
+    key: p256::ecdsa::VerifyingKey,
+    sha256: [u8; 32],
+}
 
 impl ProvenRequest {
     /// Parses the whole of `der` and verifies its proof of possession.
@@ -47,33 +58,58 @@ impl ProvenRequest {
         let info = request.info.to_der().map_err(|_| RequestError::Form)?;
         let signature = request.signature.as_bytes().ok_or(RequestError::Signature)?;
         key.verify(&info, signature).map_err(|_| RequestError::Signature)?;
-        Ok(Self(point))
+        Ok(Self { key: point, sha256: Sha256::digest(der).into() })
     }
 
+    /// The key.
+    pub fn key(&self) -> &p256::ecdsa::VerifyingKey {
+        &self.key
+    }
+
+    /// At an enrolment: the MAC covered this very request.
+    ///
+    /// # Errors
+    /// [`RequestError::Mac`].
+    pub fn at_enrolment(self, mac: &MacVerified) -> Result<VouchedRequest, RequestError> {
+        if mac.covers_request(&self.sha256) { Ok(VouchedRequest(self.key)) } else { Err(RequestError::Mac) }
+    }
+
+    /// At a renewal: the same, and the key is the enrolled one.
+    ///
+    /// # Errors
+    /// [`RequestError::Mac`], [`RequestError::KeyChanged`].
+    pub fn at_renewal(self, mac: &MacVerified, enrolled: &p256::ecdsa::VerifyingKey) -> Result<VouchedRequest, RequestError> {
+        let same = self.key == *enrolled;
+        let vouched = self.at_enrolment(mac)?;
+        if same { Ok(vouched) } else { Err(RequestError::KeyChanged) }
+    }
+}
+
+/// A proven key that the holder of the second secret sent: it may be certified.
+#[derive(Debug)]
+pub struct VouchedRequest(p256::ecdsa::VerifyingKey);
+
+impl VouchedRequest {
     /// The key.
     pub fn key(&self) -> &p256::ecdsa::VerifyingKey {
         &self.0
     }
 
-    /// The key, taken out.
     pub(super) fn into_key(self) -> p256::ecdsa::VerifyingKey {
         self.0
-    }
-
-    /// Whether it is this key: a renewal is for the enrolled one only.
-    pub fn holds(&self, enrolled: &p256::ecdsa::VerifyingKey) -> bool {
-        self.0 == *enrolled
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attestation::challenge::tests::verified;
+    use crate::attestation::claim::Claim;
+    use crate::enrolment::transcript::Transcript;
     use crate::jose::tests::{key, sign};
     use der::asn1::{Any, ObjectIdentifier};
     use der::asn1::{BitString, Null, SetOfVec};
     use proptest::prelude::*;
-    use sha2::{Digest, Sha256};
     use spki::AlgorithmIdentifierOwned;
     use std::str::FromStr;
     use x509_cert::name::Name;
@@ -105,7 +141,21 @@ mod tests {
     #[test]
     fn the_holder_of_the_key_is_proven() {
         let proven = ProvenRequest::prove(&signed(unsigned(p256_key(4)), 4)).expect("proven");
-        assert!(proven.holds(key(4).verifying_key()) && !proven.holds(key(5).verifying_key()));
+        assert_eq!(proven.key(), key(4).verifying_key());
+    }
+
+    #[test]
+    fn only_a_mac_over_this_request_vouches_for_it() {
+        let challenge = verified("standard", &[Claim::Root], false);
+        let der = signed(unsigned(p256_key(4)), 4);
+        let (mac, other) = (Transcript::renewal(&challenge, &der), Transcript::renewal(&challenge, b"other"));
+        let (mac, other) = (MacVerified::by_hsm(mac), MacVerified::by_hsm(other));
+        let proven = || ProvenRequest::prove(&der).expect("proven");
+        assert!(proven().at_enrolment(&mac).is_ok_and(|vouched| vouched.key() == key(4).verifying_key()));
+        assert_eq!(proven().at_enrolment(&other).err(), Some(RequestError::Mac));
+        assert!(proven().at_renewal(&mac, key(4).verifying_key()).is_ok());
+        assert_eq!(proven().at_renewal(&mac, key(5).verifying_key()).err(), Some(RequestError::KeyChanged));
+        assert_eq!(proven().at_renewal(&other, key(5).verifying_key()).err(), Some(RequestError::Mac));
     }
 
     #[test]

@@ -20,12 +20,12 @@ struct Signed<'a> {
 /// The signed object: exactly the bytes of `tbs`, and the signer's `r ‖ s`, verified, in DER.
 pub(super) fn assemble(tbs: &[u8], signer: &PublicKey, raw: &[u8]) -> Result<Vec<u8>, SignatureError> {
     let signature = signer.verify_raw(tbs, raw)?;
-    let signed = Signed {
+    let whole = Signed {
         tbs: AnyRef::from_der(tbs).expect("encoded here"),
         algorithm: signer.algorithm(),
         signature: BitString::from_bytes(&signature).expect("about a hundred bytes"),
     };
-    Ok(signed.to_der().expect("some kilobytes"))
+    Ok(whole.to_der().expect("some kilobytes"))
 }
 
 /// RFC 5280 §4.1.2.5: `UTCTime` until 2049, `GeneralizedTime` from 2050. `None` before 1970 or after 9999.
