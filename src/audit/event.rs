@@ -211,7 +211,7 @@ mod tests {
         let denied = authz.authorize(&Caller::System("test"), Action::ReadAudit, &Resource::audit()).expect_err("denied");
         let event = Entry::from(Refusal::denied(&denied, &occasion()));
         assert!(event.policies().is_empty());
-        assert_eq!(event.outcome(), Outcome::Refused("forbidden"));
+        assert_eq!(event.outcome(), Outcome::Refused("not-permitted"));
     }
 
     proptest! {

@@ -33,11 +33,12 @@ pub enum Action {
     PurgeExpired,
     AcceptRestore,
     Reconcile,
+    Initialise,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::RegisterMerchant,
         Self::ReadMerchant,
         Self::RegisterTerminal,
@@ -64,6 +65,7 @@ impl Action {
         Self::PurgeExpired,
         Self::AcceptRestore,
         Self::Reconcile,
+        Self::Initialise,
     ];
 
     /// The name of the operation: its file, function, span and audit entry.
@@ -95,6 +97,7 @@ impl Action {
             Self::PurgeExpired => "purge_expired",
             Self::AcceptRestore => "accept_restore",
             Self::Reconcile => "reconcile",
+            Self::Initialise => "initialise",
         }
     }
 
@@ -103,7 +106,7 @@ impl Action {
         match self {
             Self::RegisterMerchant | Self::ReadMerchant => &[ResourceKind::Merchant],
             // The activation does not exist yet when it is asked for: the terminal is what is acted upon.
-            Self::RegisterTerminal | Self::ReadTerminal | Self::CreateActivation => &[ResourceKind::Terminal],
+            Self::RegisterTerminal | Self::ReadTerminal | Self::CreateActivation | Self::ReplaceDevice => &[ResourceKind::Terminal],
             Self::RevokeActivation | Self::ReadActivation | Self::Enrol => &[ResourceKind::Activation],
             Self::IssueChallenge => &[ResourceKind::Activation, ResourceKind::Device],
             Self::Attest
@@ -112,7 +115,6 @@ impl Action {
             | Self::SuspendDevice
             | Self::ResumeDevice
             | Self::RetireDevice
-            | Self::ReplaceDevice
             | Self::Clear
             | Self::VerifyMac
             | Self::Decrypt => &[ResourceKind::Device],
@@ -120,7 +122,7 @@ impl Action {
             Self::ReadAudit => &[ResourceKind::Audit],
             Self::ReadKeys => &[ResourceKind::Keys],
             Self::PublishCrl => &[ResourceKind::Crl],
-            Self::PurgeExpired | Self::AcceptRestore | Self::Reconcile => &[ResourceKind::Service],
+            Self::PurgeExpired | Self::AcceptRestore | Self::Reconcile | Self::Initialise => &[ResourceKind::Service],
         }
     }
 }

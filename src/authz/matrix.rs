@@ -105,7 +105,7 @@ const RULES: &[Rule] = &[
     Rule {
         id: "system-keeps-house",
         who: Who::System,
-        actions: &[A::PublishCrl, A::PurgeExpired, A::AcceptRestore, A::Reconcile],
+        actions: &[A::PublishCrl, A::PurgeExpired, A::AcceptRestore, A::Reconcile, A::Initialise],
         over: Over::Service,
     },
 ];

@@ -109,7 +109,7 @@ impl Permit {
 
 impl Denied {
     /// The reason code of every denial.
-    pub const REASON: &'static str = "forbidden";
+    pub const REASON: &'static str = "not-permitted";
 
     /// Who.
     pub fn caller(&self) -> &Caller {

@@ -75,6 +75,11 @@ impl Resource {
         Self::of(ResourceKind::Device, id.as_str(), acquirer.into())
     }
 
+    /// A device that is only known by the initial key id in a KSN, and to nobody here.
+    pub fn ksn(ikid: [u8; 8]) -> Self {
+        Self::of(ResourceKind::Device, &data_encoding::HEXUPPER.encode(&ikid), [])
+    }
+
     /// The devices of these acquirers.
     pub fn devices(acquirers: &BTreeSet<AcquirerId>) -> Self {
         Self::of(ResourceKind::Devices, "*", acquirers)

@@ -3,7 +3,7 @@
 //! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the service; 4 the service or the HSM is away.
 
 mod activation;
-mod api;
+pub mod api;
 mod audit;
 mod clearance;
 mod demo;
@@ -15,7 +15,7 @@ mod key;
 mod merchant;
 mod output;
 mod payment;
-mod phone;
+pub mod phone;
 mod serve;
 mod terminal;
 pub mod workplace;

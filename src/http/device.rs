@@ -36,7 +36,7 @@ async fn trust(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError
 
 async fn crl(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError> {
     let der = ops::current_crl(&app).await?;
-    Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der.to_vec()))
+    Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der))
 }
 
 async fn parameters(State(app): State<Arc<App>>) -> Answer {

@@ -82,6 +82,16 @@ impl Listeners {
         })
     }
 
+    /// Reads the TLS files as [`Self::bind`] does, and takes no address.
+    ///
+    /// # Errors
+    /// [`ListenError::Tls`].
+    pub fn check(config: &Config) -> Result<(), ListenError> {
+        tls::device(&config.listen.device)?;
+        tls::backend(&config.listen.backend)?;
+        Ok(())
+    }
+
     /// The addresses; with port 0 in the configuration, the ports that the system gave.
     ///
     /// # Errors

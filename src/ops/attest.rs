@@ -2,11 +2,11 @@
 //! the same transaction. Each challenge is good for one answer, a wrong one included.
 
 use tillward_hsm::keyblock::KeyBlock;
-use tillward_hsm::{HsmError, Refusal as HsmRefusal, SigningKey};
+use tillward_hsm::{HsmError, Ikid, Refusal as HsmRefusal, SigningKey};
 
 use super::challenge::sign;
 use super::context::Context;
-use super::enrol::enrolled_key;
+use super::enrol::{enrolled_key, level_of};
 use super::error::{OpError, Refusal};
 use super::read_device::{load_own_device, not_active};
 use super::reason::Reason;
@@ -15,13 +15,13 @@ use crate::app::App;
 use crate::attestation::appraisal::appraise;
 use crate::attestation::challenge::{Target, VerifiedChallenge};
 use crate::attestation::evidence::Evidence;
-use crate::attestation::proof::{MacVerified, VerifiedEvidence};
+use crate::attestation::proof::VerifiedEvidence;
 use crate::attestation::request::AttestationRequest;
 use crate::attestation::result::AttestationResult;
 use crate::audit::AuditEvent;
 use crate::authz::{Action, Permit};
 use crate::enrolment::state::DeviceState;
-use crate::enrolment::transcript::Transcript;
+use crate::enrolment::transcript::{MacVerified, Transcript};
 use crate::id::DeviceId;
 use crate::store;
 
@@ -43,7 +43,7 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
         Ok(challenge) => challenge,
         Err(error) => return Err(refuse(app, context, permit, Refusal::from(error)).await),
     };
-    let evidence = match Evidence::parse(request.evidence, &challenge) {
+    let evidence = match Evidence::parse(&request.evidence, &challenge) {
         Ok(evidence) => evidence,
         Err(error) => return Err(answered_wrongly(app, context, permit, &row, &challenge, error.into()).await),
     };
@@ -61,9 +61,11 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
             return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
         }
     };
-    let level = settings.policy.level(challenge.level()).ok_or(Reason::ChallengeInvalid)?;
+    let level = level_of(app, &row.level)?;
     // The policy was changed since the challenge: the phone fetches a new one.
-    let Ok(appraisal) = appraise(&verified, level, now) else { return Err(Reason::ChallengeInvalid.into()) };
+    let Ok(appraisal) = appraise(verified, level, now) else {
+        return Err(answered_wrongly(app, context, permit, &row, &challenge, Reason::ChallengeInvalid.into()).await);
+    };
     let result = AttestationResult::new(&settings.issuer, &row.id, &appraisal, env!("CARGO_PKG_VERSION"));
     let unsigned =
         result.unsigned(settings.authorities.attestation_kid()).map_err(|error| OpError::internal("making an attestation result", error))?;
@@ -76,11 +78,11 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
     }
     tx.insert_result(&store::NewResult {
         device: row.id.clone(),
-        status: appraisal.status(),
+        status: appraisal.status().name(),
         issued: now,
         expires: now.plus(i64::from(level.result_validity())),
-        policy: level.policy_id().to_owned(),
-        evidence: String::from_utf8_lossy(verified.evidence().canonical()).into_owned(),
+        policy: appraisal.policy_id().to_owned(),
+        evidence: String::from_utf8_lossy(appraisal.evidence().canonical()).into_owned(),
         result: jws.clone(),
     })
     .await?;
@@ -97,8 +99,8 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
 
 /// Has the HSM verify a phone's CMAC.
 pub(super) async fn verify_device_mac(app: &App, device: &store::Device, message: &[u8; 32], mac: &[u8; 16]) -> Result<(), OpError> {
-    let secret = KeyBlock::parse(&device.secret).map_err(|error| OpError::internal("reading a device's key block", error))?;
-    match app.hsm.verify_device_mac(&secret, device.ikid, message, mac).await {
+    let secret = KeyBlock::parse(&device.secret.0).map_err(|error| OpError::internal("reading a device's key block", error))?;
+    match app.hsm.verify_device_mac(&secret, Ikid(device.ikid), message, mac).await {
         Ok(()) => Ok(()),
         Err(HsmError::Refused(HsmRefusal::MacMismatch)) => Err(Reason::EvidenceMacMismatch.into()),
         Err(error) => Err(error.into()),

@@ -2,7 +2,6 @@
 //! kept in the database, compared at every start with the keys on the token.
 
 use p256::ecdsa::VerifyingKey;
-use spki::EncodePublicKey as _;
 use tillward_hsm::{Hsm, HsmError, PublicKeyOf, SigningKey};
 
 use crate::jose::Thumbprint;
@@ -62,7 +61,7 @@ impl Authorities {
         for (name, key) in ROWS {
             let row = rows.iter().find(|row| row.name == name).ok_or(AuthorityError::Missing(name))?;
             let certificate = Certificate::parse(row.der.clone()).map_err(|_| AuthorityError::Broken(name))?;
-            if certificate.key().to_spki_der() != hsm.public_key(key).await? {
+            if certificate.key().to_der() != hsm.public_key(key).await? {
                 return Err(AuthorityError::OtherKey(name));
             }
             found.push(certificate);
@@ -140,16 +139,5 @@ impl Authorities {
     pub fn ends(&self) -> crate::clock::UnixTime {
         let [attestation, personalization] = &self.signing;
         [&self.root, &self.issuing, attestation, personalization].map(|c| c.validity().to).into_iter().min().expect("four of them")
-    }
-}
-
-impl PublicKey {
-    /// SubjectPublicKeyInfo, DER.
-    fn to_spki_der(self) -> Vec<u8> {
-        let der = match self {
-            Self::P256(key) => key.to_public_key_der(),
-            Self::P384(key) => key.to_public_key_der(),
-        };
-        der.expect("a point on its curve has an encoding").into_vec()
     }
 }

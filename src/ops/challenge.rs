@@ -2,13 +2,13 @@
 //! leaves. So asking for one has no effect, and nobody can fill a table by asking.
 
 use super::context::Context;
+use super::enrol::level_of;
 use super::error::OpError;
 use super::read_device::{load_own_device, not_active};
 use super::reason::Reason;
 use super::{authorize, refuse, turn_away};
 use crate::app::App;
 use crate::attestation::challenge::{Challenge, Target};
-use crate::attestation::level::LevelName;
 use crate::attestation::request::{ChallengeRequest, DevicePurpose};
 use crate::authz::{Action, Caller, Phone, Resource};
 use crate::enrolment::request::EnrolmentChallengeRequest;
@@ -16,7 +16,6 @@ use crate::enrolment::state::ActivationState;
 use crate::id::DeviceId;
 use crate::jose::Unsigned;
 use tillward_hsm::SigningKey;
-use tillward_hsm::ksn::Ikid;
 
 /// A challenge for the holder of an activation code. It does not consume the code.
 #[tracing::instrument(skip_all)]
@@ -60,11 +59,11 @@ pub async fn device_challenge(app: &App, context: &Context, device: &DeviceId, b
 }
 
 /// Makes and signs a challenge.
-pub(super) async fn signed_challenge(app: &App, target: Target<'_>, ikid: Ikid, level: &LevelName) -> Result<String, OpError> {
-    let level = app.settings.policy.level(level).ok_or(Reason::LevelUnknown)?;
+pub(super) async fn signed_challenge(app: &App, target: Target<'_>, ikid: [u8; 8], level: &str) -> Result<String, OpError> {
+    let level = level_of(app, level)?;
     let nonce: [u8; 32] =
         app.hsm.random(32).await?.try_into().map_err(|_| OpError::internal("drawing a nonce", "the HSM gave another length"))?;
-    let challenge = Challenge { issuer: &app.settings.issuer, target, nonce, now: app.clock.now(), ikid: ikid.0, level };
+    let challenge = Challenge { issuer: &app.settings.issuer, target, nonce, now: app.clock.now(), ikid, level };
     let unsigned = challenge
         .unsigned(app.settings.authorities.attestation_kid())
         .map_err(|error| OpError::internal("making a challenge", error))?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::signed_challenge;
 use super::context::Context;
+use super::enrol::level_of;
 use super::error::{OpError, Refusal};
 use super::read_device::{load_device, not_active};
 use super::reason::Reason;
@@ -15,7 +16,7 @@ use crate::attestation::challenge::Target;
 use crate::audit::AuditEvent;
 use crate::authz::Action;
 use crate::id::DeviceId;
-use crate::store::{self, ClearancePurpose};
+use crate::store::{self, ClearanceId, Purpose};
 
 /// Body of the request.
 #[derive(Debug, Deserialize)]
@@ -24,7 +25,7 @@ pub struct ClearanceBody {
     /// The device.
     pub device: DeviceId,
     /// payment, or pin: asked again before PIN entry.
-    pub purpose: ClearancePurpose,
+    pub purpose: Purpose,
 }
 
 /// A clearance that was given.
@@ -35,7 +36,7 @@ pub struct Clearance {
     /// The device.
     pub device: DeviceId,
     /// What for.
-    pub purpose: ClearancePurpose,
+    pub purpose: Purpose,
     /// When the phone was last found intact, RFC 3339.
     pub attested: String,
     /// Until when this holds, RFC 3339.
@@ -56,18 +57,18 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     };
     let random: [u8; 16] =
         app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing a clearance id", "the HSM gave another length"))?;
-    let id = format!("clr_{}", data_encoding::HEXLOWER.encode(&random));
+    let id = ClearanceId(random);
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let clearance =
-        store::Clearance { id: id.clone(), device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
+        store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
     // Conditional on the device's state: one that was suspended since it was loaded gets none.
     if !tx.insert_clearance(&clearance).await? {
         drop(tx);
         return Err(refuse(app, context, permit, Reason::DeviceSuspended).await);
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("expires", expires)).await?;
-    Ok(Clearance { clearance: id, device: row.id, purpose: body.purpose, attested: result.issued.rfc3339(), expires: expires.rfc3339() })
+    Ok(Clearance { clearance: id.to_string(), device: row.id, purpose: body.purpose, attested: result.issued.rfc3339(), expires: expires.rfc3339() })
 }
 
 /// The device's last result, if it is affirming and younger than the threshold of its level, and until when it is.
@@ -75,9 +76,9 @@ pub(super) async fn fresh_result(
     app: &App,
     device: &store::Device,
 ) -> Result<Option<(store::AttestationResult, crate::clock::UnixTime)>, OpError> {
-    let level = app.settings.policy.level(&device.level).ok_or(Reason::LevelUnknown)?;
+    let level = level_of(app, &device.level)?;
     let Some(last) = app.store.read().await?.find_last_result(&device.id).await? else { return Ok(None) };
-    let fresh = last.status == Tier::Affirming && level.is_fresh(last.issued, app.clock.now());
+    let fresh = last.status == Tier::Affirming.name() && level.is_fresh(last.issued, app.clock.now());
     let expires = last.issued.plus(i64::from(level.threshold()));
     Ok(fresh.then_some((last, expires)))
 }

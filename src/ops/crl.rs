@@ -1,8 +1,6 @@
 //! The revocation list of the issuing CA. It is signed when it is asked for and the last one is out of date: one signature for
 //! many revocations, and none while nothing changes. One request signs, the others wait for it.
 
-use std::sync::Arc;
-
 use tillward_hsm::SigningKey;
 use tokio::sync::Mutex;
 
@@ -13,7 +11,12 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::authz::{Action, Caller, Resource};
 use crate::clock::UnixTime;
+use crate::pki::crl::{Issue, Reason as CrlReason, Revoked, TbsCrl};
+use crate::pki::serial::Serial;
 use crate::store::{self, StoreError};
+
+/// Seconds for which a revoked certificate stays on the list after its end.
+const KEPT: i64 = 7 * 86_400;
 
 /// The list last served by this process.
 #[derive(Debug, Default)]
@@ -21,7 +24,7 @@ pub struct CrlCache(Mutex<Option<store::Crl>>);
 
 /// The current revocation list, DER: it covers every revocation that was committed before the call.
 #[tracing::instrument(skip_all)]
-pub async fn current_crl(app: &App) -> Result<Arc<[u8]>, OpError> {
+pub async fn current_crl(app: &App) -> Result<Vec<u8>, OpError> {
     let mut cached = app.crl.0.lock().await;
     let now = app.clock.now();
     let revocations = app.store.read().await?.count_revocations().await?;
@@ -46,18 +49,21 @@ fn half_way(crl: &store::Crl) -> UnixTime {
 async fn sign_next(app: &App, last: u64, now: UnixTime) -> Result<store::Crl, OpError> {
     let context = Context::of_the_service()?;
     let permit = authorize(app, &context, &Caller::System("crl"), Action::PublishCrl, &Resource::crl()).await?;
-    let revoked = app.store.revoked_certificates().await?;
-    let covers = u64::try_from(revoked.len()).unwrap_or(u64::MAX);
+    // A certificate stays on the list for a while after its own end, for clocks that lag (RFC 5280 §3.3 asks for one list more).
+    let store::Revocations { count: covers, lines } = app.store.read().await?.revocations(now.plus(-KEPT)).await?;
+    let revoked = lines.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     let next_update = now.plus(i64::from(app.settings.pki.crl_hours) * 3600);
-    let tbs = app.settings.authorities.crl(last + 1, now, next_update, &revoked)?;
-    let signature = app.hsm.sign(SigningKey::IssuingCa, &tbs.digest()).await?;
-    let der = app.settings.authorities.finish_crl(tbs, &signature)?;
-    let fresh = store::Crl { number: last + 1, der: der.into(), this_update: now, next_update, covers };
+    let issue = Issue { number: last + 1, this_update: now, next_update };
+    let failed = |error| OpError::internal("making a revocation list", error);
+    let tbs = TbsCrl::new(app.settings.authorities.issuer(), issue, revoked).map_err(failed)?;
+    let signature = app.hsm.sign(SigningKey::IssuingCa, tbs.digest().as_ref()).await?;
+    let der = tbs.attach(&signature).map_err(failed)?.der().to_vec();
+    let fresh = store::Crl { number: last + 1, der, this_update: now, next_update, covers };
     let mut tx = app.store.begin().await?;
     match tx.insert_crl(&fresh).await {
         Ok(()) => {}
         // Another node was first with this number; its list is as good.
-        Err(StoreError::Conflict { .. }) => {
+        Err(StoreError::Conflict(_)) => {
             drop(tx);
             let latest = app.store.read().await?.find_latest_crl().await?;
             return latest.ok_or_else(|| OpError::internal("looking for the list of another node", "there is none"));
@@ -66,4 +72,15 @@ async fn sign_next(app: &App, last: u64, now: UnixTime) -> Result<store::Crl, Op
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("number", fresh.number).with("covers", covers)).await?;
     Ok(fresh)
+}
+
+fn entry(line: &store::Revocation) -> Result<Revoked, OpError> {
+    let serial = Serial::try_from(line.serial.as_slice()).map_err(|error| OpError::internal("reading a serial number", error))?;
+    let reason = match line.reason {
+        store::RevocationReason::Unspecified => CrlReason::Unspecified,
+        store::RevocationReason::KeyCompromise => CrlReason::KeyCompromise,
+        store::RevocationReason::Superseded => CrlReason::Superseded,
+        store::RevocationReason::CessationOfOperation => CrlReason::CessationOfOperation,
+    };
+    Ok(Revoked { serial, at: line.at, reason })
 }

@@ -5,9 +5,9 @@
 //! asks again with the same request and gets the same package.
 
 use p256::ecdsa::VerifyingKey;
-use p256::pkcs8::DecodePublicKey as _;
+use p256::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use subtle::ConstantTimeEq as _;
-use tillward_hsm::{HsmError, KeyPurpose, OpenEnrolment, Refusal as HsmRefusal, SigningKey};
+use tillward_hsm::{HsmError, Ikid, KeyPurpose, OpenEnrolment, Refusal as HsmRefusal, SigningKey};
 
 use super::challenge::sign;
 use super::context::Context;
@@ -16,21 +16,21 @@ use super::issue_certificate::{Issued, issue_merchant_certificate};
 use super::reason::Reason;
 use super::{authorize, refuse, turn_away};
 use crate::app::App;
-use crate::attestation::appraisal::{Appraisal, appraise};
-use crate::attestation::challenge::{Target, VerifiedChallenge};
+use crate::attestation::appraisal::{Accepted, appraise};
+use crate::attestation::challenge::{ExpiredChallenge, Target, VerifiedChallenge};
 use crate::attestation::evidence::Evidence;
-use crate::attestation::proof::{MacVerified, VerifiedEvidence};
-use crate::attestation::result::Status;
+use crate::attestation::level::LevelPolicy;
+use crate::attestation::proof::VerifiedEvidence;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::{Action, Caller, Permit, Phone, Resource};
 use crate::clock::UnixTime;
 use crate::enrolment::package::{InitialKeyAlgorithm, InitialKeyUsage, Personalization, WrappedInitialKey};
 use crate::enrolment::request::EnrolmentRequest;
 use crate::enrolment::state::{ActivationState, DeviceState};
-use crate::enrolment::transcript::Transcript;
+use crate::enrolment::transcript::{MacVerified, Transcript, recognise};
 use crate::id::DeviceId;
 use crate::pki::request::ProvenRequest;
-use crate::store::{self, StoreError};
+use crate::store::{self, SealedSecret, StoreError};
 
 /// Enrols a phone and answers with its personalization package.
 #[tracing::instrument(skip_all)]
@@ -38,13 +38,13 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
     let request = EnrolmentRequest::parse(body)?;
     let (activation, permit) = check_code(app, context, &request).await?;
     if activation.state == ActivationState::Used {
-        return answer_again(app, context, permit, &activation, request).await;
+        return answer_again(app, context, permit, &activation, &request).await;
     }
     let now = app.clock.now();
     if now >= activation.expires {
         return Err(refuse(app, context, permit, Reason::ActivationExpired).await);
     }
-    let parsed = match Parsed::parse(app, &activation, request, now) {
+    let parsed = match Parsed::parse(app, &activation, &request, now) {
         Ok(parsed) => parsed,
         Err(refusal) => return Err(refuse(app, context, permit, refusal).await),
     };
@@ -53,10 +53,10 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
     let opened = app
         .hsm
         .open_enrolment(OpenEnrolment {
-            wrapped_secret: parsed.wrapped_secret.clone(),
-            ikid: activation.ikid,
+            wrapped_secret: request.wrapped_secret,
+            ikid: Ikid(activation.ikid),
             transcript: *parsed.transcript.digest(),
-            mac: parsed.mac,
+            mac: request.mac,
         })
         .await;
     let secret = match opened {
@@ -67,22 +67,26 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
         }
         Err(error) => return Err(error.into()),
     };
-    let Parsed { evidence, transcript, proven, .. } = parsed;
+    let Parsed { evidence, transcript, proven } = parsed;
     let mac = MacVerified::by_hsm(transcript);
     let verified = VerifiedEvidence::at_enrolment(evidence, &mac).map_err(|error| OpError::internal("matching the evidence", error))?;
-    let appraisal = appraise(&verified, &app.settings.policy, now).map_err(|error| OpError::internal("appraising", error))?;
-    if appraisal.status() == Status::Contraindicated {
-        return Err(refuse(app, context, permit, Reason::EvidenceContraindicated.with(checks(&appraisal))).await);
-    }
-
     let terminal = app.store.read().await?.find_terminal(&activation.terminal).await?;
     let terminal = terminal.ok_or_else(|| OpError::internal("loading the terminal of an activation", "the foreign key has no row"))?;
+    let level = level_of(app, &terminal.level)?;
+    // The level was changed since the challenge: the phone fetches a new one.
+    let Ok(appraisal) = appraise(verified, level, now) else { return Err(refuse(app, context, permit, Reason::ChallengeInvalid).await) };
+    if let Err(refused) = Accepted::at_enrolment(appraisal) {
+        let checks = refused.0.iter().map(|finding| finding.reason).collect::<Vec<_>>().join(", ");
+        return Err(refuse(app, context, permit, Reason::EvidenceContraindicated.with(checks)).await);
+    }
+    let vouched = proven.at_enrolment(&mac).map_err(|error| OpError::internal("matching the certificate request", error))?;
+
     let device = DeviceId::from_random(
         app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing a device id", "the HSM gave another length"))?,
     );
-    let spki = proven.spki_der().to_vec();
-    let certificate = issue_merchant_certificate(app, &terminal.merchant, &terminal.id, &device, &spki).await?;
-    let keys = app.hsm.personalize(&secret, activation.ikid, activation.acquirer.as_str()).await?;
+    let spki = spki_der(vouched.key())?;
+    let certificate = issue_merchant_certificate(app, &terminal.merchant, &terminal.id, &device, vouched).await?;
+    let keys = app.hsm.personalize(&secret, Ikid(activation.ikid), activation.acquirer.as_str()).await?;
     let package = package(app, &activation, &terminal, &device, mac.transcript(), &certificate, &keys, now).await?;
 
     let row = store::Device {
@@ -94,15 +98,14 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
         state: DeviceState::Active,
         state_reason: None,
         ikid: activation.ikid,
-        secret: secret.to_bytes(),
+        derivation_id: activation.derivation_id,
+        secret: SealedSecret(secret.to_bytes()),
         spki,
-        package: package.clone(),
         transcript: *mac.transcript().digest(),
         enrolled: now,
         retired: None,
     };
-    let serial = Fact::hex(certificate.serial());
-    match commit(app, context, permit, &activation, &row, &certificate, serial).await? {
+    match commit(app, context, permit, &activation, &row, &package, &certificate).await? {
         Committed::Enrolled => Ok(package),
         Committed::Lost(permit) => lost(app, context, permit, &activation, mac.transcript().digest()).await,
     }
@@ -137,26 +140,24 @@ struct Parsed {
     evidence: Evidence,
     transcript: Transcript,
     proven: ProvenRequest,
-    wrapped_secret: Vec<u8>,
-    mac: [u8; 16],
 }
 
 impl Parsed {
-    fn parse(app: &App, activation: &store::Activation, request: EnrolmentRequest, now: UnixTime) -> Result<Self, Refusal> {
+    fn parse(app: &App, activation: &store::Activation, request: &EnrolmentRequest, now: UnixTime) -> Result<Self, Refusal> {
         let settings = &app.settings;
         let target = Target::Enrol(&activation.id);
         let key = settings.authorities.attestation_key();
         let challenge = VerifiedChallenge::verify(request.challenge.clone(), key, &settings.issuer, target, now)?;
-        if challenge.ikid() != &activation.ikid.0 {
+        if challenge.ikid() != &activation.ikid {
             return Err(Reason::ChallengeInvalid.into());
         }
         if request.transport_kid != settings.transport.kid {
             return Err(Reason::TransportKeyUnknown.into());
         }
-        let proven = ProvenRequest::parse(&request.csr).map_err(|error| Reason::RequestProofInvalid.with(error.to_string()))?;
-        let (evidence, request) = request.take_evidence(&challenge)?;
-        let transcript = Transcript::enrolment(&request, &challenge, &evidence);
-        Ok(Self { evidence, transcript, proven, wrapped_secret: request.wrapped_secret, mac: request.mac })
+        let proven = ProvenRequest::prove(&request.csr).map_err(|error| Reason::RequestProofInvalid.with(error.to_string()))?;
+        let evidence = Evidence::parse(&request.evidence, &challenge)?;
+        let transcript = Transcript::enrolment(request, &challenge, &evidence);
+        Ok(Self { evidence, transcript, proven })
     }
 }
 
@@ -166,20 +167,25 @@ async fn answer_again(
     context: &Context,
     permit: Permit,
     activation: &store::Activation,
-    request: EnrolmentRequest,
+    request: &EnrolmentRequest,
 ) -> Result<String, OpError> {
+    let Some(used) = &activation.used else { return Err(OpError::internal("answering a used activation again", "it has no device")) };
     // The challenge was good when the phone enrolled; its expiry since then does not make the request another one.
-    let enrolled = match &activation.device {
-        Some(device) => app.store.read().await?.find_device(device).await?,
-        None => None,
-    };
-    let Some(enrolled) = enrolled else {
-        return Err(OpError::internal("answering a used activation again", "it has no device"));
-    };
-    match Parsed::parse(app, activation, request, enrolled.enrolled) {
-        Ok(parsed) if bool::from(parsed.transcript.digest().ct_eq(&enrolled.transcript)) => Ok(enrolled.package),
+    let settings = &app.settings;
+    let key = settings.authorities.attestation_key();
+    let transcript = ExpiredChallenge::verify(request.challenge.clone(), key, &settings.issuer, &activation.id, app.clock.now())
+        .ok()
+        .and_then(|challenge| recognise(request, &challenge).ok());
+    match transcript {
+        Some(transcript) if bool::from(transcript.ct_eq(&used.transcript)) => kept_package(app, &used.device).await,
         _ => Err(refuse(app, context, permit, Reason::ActivationUsed).await),
     }
+}
+
+/// The package as it was answered the first time.
+async fn kept_package(app: &App, device: &DeviceId) -> Result<String, OpError> {
+    let package = app.store.read().await?.find_package(device).await?;
+    package.ok_or_else(|| OpError::internal("reading a package", "the foreign key has no row"))
 }
 
 #[expect(clippy::too_many_arguments, reason = "a package holds this much")]
@@ -194,7 +200,7 @@ async fn package(
     now: UnixTime,
 ) -> Result<String, OpError> {
     let settings = &app.settings;
-    let level = settings.policy.level(&terminal.level).ok_or(Reason::LevelUnknown)?;
+    let level = level_of(app, &terminal.level)?;
     let wrapped = |purpose: KeyPurpose, usage: InitialKeyUsage| {
         keys.iter().find(|key| key.usage == purpose).map(|key| WrappedInitialKey {
             usage,
@@ -237,24 +243,24 @@ async fn commit(
     permit: Permit,
     activation: &store::Activation,
     device: &store::Device,
+    package: &str,
     certificate: &Issued,
-    serial: Fact,
 ) -> Result<Committed, OpError> {
     let mut tx = app.store.begin().await?;
-    match tx.insert_device(device).await {
+    match tx.insert_device(device, package).await {
         Ok(()) => {}
-        Err(StoreError::Conflict { .. }) => return Ok(Committed::Lost(permit)),
+        Err(StoreError::Conflict(_)) => return Ok(Committed::Lost(permit)),
         Err(error) => return Err(error.into()),
     }
-    if !tx.use_activation(&activation.id, &device.transcript, &device.id).await? {
+    if !tx.use_activation(&activation.id, &device.transcript, &device.id, device.enrolled).await? {
         return Ok(Committed::Lost(permit));
     }
     tx.insert_certificate(&certificate.row(&device.id)).await?;
     let event = AuditEvent::effect(permit, &context.occasion(app))
         .with("device", &device.id)
         .with("terminal", &device.terminal)
-        .with("ikid", Fact::hex(&device.ikid.0))
-        .with("certificate", serial);
+        .with("ikid", Fact::hex(&device.ikid))
+        .with("certificate", Fact::hex(certificate.serial()));
     tx.commit(event).await?;
     Ok(Committed::Enrolled)
 }
@@ -269,11 +275,10 @@ async fn lost(
 ) -> Result<String, OpError> {
     let current = app.store.read().await?.find_activation(&activation.id).await?;
     let Some(current) = current else { return Err(OpError::internal("looking at a lost activation", "it is gone")) };
-    if let Some(device) = &current.device
-        && let Some(enrolled) = app.store.read().await?.find_device(device).await?
-        && bool::from(enrolled.transcript.ct_eq(transcript))
+    if let Some(used) = &current.used
+        && bool::from(used.transcript.ct_eq(transcript))
     {
-        return Ok(enrolled.package);
+        return kept_package(app, &used.device).await;
     }
     let reason = match current.state {
         ActivationState::Used => Reason::ActivationUsed,
@@ -285,9 +290,14 @@ async fn lost(
     Err(refuse(app, context, permit, reason).await)
 }
 
-/// The checks that refused a phone, by their codes.
-fn checks(appraisal: &Appraisal) -> String {
-    appraisal.findings().iter().map(|finding| finding.code()).collect::<Vec<_>>().join(", ")
+/// The policy of a level that a terminal or a device has. One that was removed from the policy file stops what it is on.
+pub(super) fn level_of<'a>(app: &'a App, name: &str) -> Result<&'a LevelPolicy, OpError> {
+    let name = name.parse().map_err(|error| OpError::internal("reading a level", error))?;
+    app.settings.policy.level(&name).ok_or_else(|| Reason::LevelUnknown.into())
+}
+
+fn spki_der(key: &VerifyingKey) -> Result<Vec<u8>, OpError> {
+    Ok(key.to_public_key_der().map_err(|error| OpError::internal("encoding a public key", error))?.into_vec())
 }
 
 /// The enrolled public key of a device.

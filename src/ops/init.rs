@@ -21,11 +21,12 @@ use crate::audit::{AuditEvent, Occasion};
 use crate::authz::{Action, Authz, Caller, Permit, Resource};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::pki::certificate::{Certificate, Issuer, LintedTbs, Validity};
+use crate::pki::certificate::{Certificate, Issuer, Validity};
 use crate::pki::key::PublicKey;
 use crate::pki::names::Service;
 use crate::pki::profile::Profile;
 use crate::pki::serial::Serial;
+use crate::pki::tbs::LintedTbs;
 use crate::store::{Authority, Store};
 
 /// What `init` found and made.
@@ -153,7 +154,7 @@ impl Work<'_> {
         let mut keys = Vec::with_capacity(ROWS.len());
         for (_, key) in ROWS {
             let spki = self.hsm.public_key(key).await?;
-            keys.push(PublicKey::from_spki_der(&spki).map_err(|error| OpError::internal("reading a public key of the token", error))?);
+            keys.push(PublicKey::from_der(&spki).map_err(|error| OpError::internal("reading a public key of the token", error))?);
         }
         let [PublicKey::P384(root), PublicKey::P256(issuing), PublicKey::P256(attestation), PublicKey::P256(personalization)] = keys[..] else {
             return Err(OpError::internal("reading the public keys of the token", "they are on other curves than the design's"));

@@ -6,11 +6,12 @@ use tillward_hsm::SigningKey;
 use super::error::OpError;
 use crate::app::App;
 use crate::id::{DeviceId, MerchantId, TerminalId};
-use crate::pki::certificate::{Certificate, LintedTbs, Validity};
+use crate::pki::certificate::{Certificate, Validity};
 use crate::pki::names::{CrlUrl, DeviceUri};
 use crate::pki::profile::Profile;
-use crate::pki::request::ProvenRequest;
+use crate::pki::request::VouchedRequest;
 use crate::pki::serial::Serial;
+use crate::pki::tbs::LintedTbs;
 use crate::store;
 
 /// A certificate that was issued and is not recorded yet.
@@ -50,7 +51,7 @@ pub(super) async fn issue_merchant_certificate(
     merchant: &MerchantId,
     terminal: &TerminalId,
     device: &DeviceId,
-    proven: ProvenRequest,
+    request: VouchedRequest,
 ) -> Result<Issued, OpError> {
     let settings = &app.settings;
     let uri = DeviceUri { merchant: merchant.clone(), terminal: terminal.clone(), device: device.clone() };
@@ -65,7 +66,7 @@ pub(super) async fn issue_merchant_certificate(
     let issuing_ends = settings.authorities.issuing().validity().to;
     // Both ends belong to the validity (RFC 5280 §4.1.2.5), and it lies within that of its issuer.
     let to = now.plus(i64::from(settings.pki.merchant_hours) * 3600 - 1).min(issuing_ends);
-    let tbs = LintedTbs::merchant(&profile, settings.authorities.issuer(), proven, serial, Validity { from: now, to })
+    let tbs = LintedTbs::merchant(&profile, settings.authorities.issuer(), request, serial, Validity { from: now, to })
         .map_err(|error| OpError::internal("linting a merchant certificate", error))?;
     let signature = app.hsm.sign(SigningKey::IssuingCa, tbs.digest().as_ref()).await?;
     let certificate = tbs.attach(&signature).map_err(|error| OpError::internal("verifying a fresh certificate", error))?;

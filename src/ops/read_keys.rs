@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tillward_hsm::KeyRecord;
+use tillward_hsm::{KeyKind, KeyRecord};
 
 use super::authorize;
 use super::context::Context;
@@ -41,7 +41,7 @@ pub struct KeyView {
 impl From<KeyRecord> for KeyView {
     fn from(record: KeyRecord) -> Self {
         Self {
-            kind: record.kind.describe(record.bits),
+            kind: kind(record.kind, record.bits),
             label: record.label,
             kcv: record.kcv.map(|kcv| data_encoding::HEXUPPER.encode(&kcv)),
             fingerprint: record.fingerprint.map(|digest| data_encoding::HEXLOWER.encode(&digest)),
@@ -56,4 +56,15 @@ impl From<KeyRecord> for KeyView {
 pub async fn read_keys(app: &App, context: &Context) -> Result<KeyInventory, OpError> {
     let _permit = authorize(app, context, context.caller()?, Action::ReadKeys, &Resource::keys()).await?;
     Ok(KeyInventory { keys: app.hsm.inventory().await?.into_iter().map(KeyView::from).collect() })
+}
+
+fn kind(kind: KeyKind, bits: u16) -> String {
+    match kind {
+        KeyKind::GenericSecret => format!("HMAC-{bits}"),
+        KeyKind::Aes => format!("AES-{bits}"),
+        KeyKind::Rsa => format!("RSA-{bits}"),
+        KeyKind::P256 => "EC P-256".to_owned(),
+        KeyKind::P384 => "EC P-384".to_owned(),
+        KeyKind::Ed25519 => "Ed25519".to_owned(),
+    }
 }

@@ -5,6 +5,7 @@ use super::attest::{answered_wrongly, verify_device_mac};
 use super::challenge::signed_challenge;
 use super::clearance::fresh_result;
 use super::context::Context;
+use super::enrol::enrolled_key;
 use super::error::{OpError, Refusal};
 use super::issue_certificate::issue_merchant_certificate;
 use super::read_device::{load_own_device, not_active};
@@ -15,9 +16,9 @@ use crate::attestation::challenge::{Target, VerifiedChallenge};
 use crate::attestation::request::RenewalRequest;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
-use crate::enrolment::transcript::Transcript;
+use crate::enrolment::transcript::{MacVerified, Transcript};
 use crate::id::DeviceId;
-use crate::pki::request::ProvenRequest;
+use crate::pki::request::{ProvenRequest, RequestError};
 use crate::wire::b64url;
 
 /// Issues a fresh certificate for the enrolled key; answers with the chain.
@@ -41,20 +42,24 @@ pub async fn renew_certificate(app: &App, context: &Context, device: &DeviceId, 
         Err(OpError::Refused(refusal)) => return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await),
         Err(error) => return Err(error),
     }
-    let refusal = match ProvenRequest::parse(&request.csr) {
-        Err(error) => Some(Reason::RequestProofInvalid.with(error.to_string())),
-        Ok(proven) if proven.spki_der() != row.spki => Some(Reason::CertificateKeyChanged.into()),
-        Ok(_) => None,
+    let mac = MacVerified::by_hsm(transcript);
+    let enrolled = enrolled_key(&row)?;
+    let vouched = match ProvenRequest::prove(&request.csr).and_then(|proven| proven.at_renewal(&mac, &enrolled)) {
+        Ok(vouched) => vouched,
+        Err(error) => {
+            let refusal = match error {
+                RequestError::KeyChanged => Reason::CertificateKeyChanged.into(),
+                other => Reason::RequestProofInvalid.with(other.to_string()),
+            };
+            return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
+        }
     };
-    if let Some(refusal) = refusal {
-        return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
-    }
     if fresh_result(app, &row).await?.is_none() {
         let mut refusal = Refusal::from(Reason::AttestationStale);
         refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);
         return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
     }
-    let issued = issue_merchant_certificate(app, &row.merchant, &row.terminal, &row.id, &row.spki).await?;
+    let issued = issue_merchant_certificate(app, &row.merchant, &row.terminal, &row.id, vouched).await?;
     let mut tx = app.store.begin().await?;
     if !tx.use_challenge(challenge.nonce(), &row.id, now, challenge.expires()).await? {
         drop(tx);

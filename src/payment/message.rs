@@ -49,6 +49,35 @@ impl PaymentMessage {
     }
 }
 
+/// Largest data under a bare MAC.
+pub const MAX_MAC_DATA: usize = 16 * 1024;
+
+/// Data that a phone put under an AES DUKPT MAC: `POST /v1/dukpt/verify-mac`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MacRequest {
+    /// IKID and counter.
+    pub ksn: [u8; 12],
+    /// What the MAC covers.
+    pub data: Vec<u8>,
+    /// AES-CMAC.
+    pub mac: [u8; 16],
+}
+
+impl MacRequest {
+    /// Parses the body.
+    ///
+    /// # Errors
+    /// [`ParseError`] with the member at fault.
+    pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
+        let mut object = Object::parse(body)?;
+        let ksn = object.hex("ksn")?;
+        let data = object.bytes("data", 0..=MAX_MAC_DATA)?;
+        let mac = object.array("mac")?;
+        object.finish()?;
+        Ok(Self { ksn, data, mac })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +140,20 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = with;
             let _ = PaymentMessage::parse(&bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_mac_request_that_parses_is_what_was_sent(ksn: [u8; 12], mac: [u8; 16], data in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let body = json!({"ksn": hex::encode(&ksn), "data": b64url::encode(&data), "mac": b64url::encode(&mac)});
+            let parsed = MacRequest::parse(body.to_string().as_bytes()).expect("parses");
+            prop_assert_eq!(parsed, MacRequest { ksn, data, mac });
+        }
+
+        #[test]
+        fn no_mac_request_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = MacRequest::parse(&bytes);
         }
     }
 }

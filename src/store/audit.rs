@@ -7,7 +7,7 @@ use crate::clock::UnixTime;
 use std::collections::BTreeMap;
 
 /// One entry as it was written. Words, not types: an entry outlives the version that knew its action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct AuditEntry {
     /// Its number, from 1, without gaps, in the order of the commits.
     pub seq: u64,
@@ -109,6 +109,17 @@ impl<C: Link> Db<C> {
                 })
             })
             .collect()
+    }
+}
+
+impl<C: Link> Db<C> {
+    /// The latest time that the log has seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_audit_time(&mut self) -> Result<Option<UnixTime>, StoreError> {
+        let row = self.row("audit", sqlx::query("SELECT at FROM audit ORDER BY seq DESC LIMIT 1")).await?;
+        row.map(|row| row.time("at")).transpose()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The service's own certificates, made once by `tillward init`.
 
+use super::StoreError;
 use super::db::{Db, Link, Tx};
-use super::error::StoreError;
 use crate::clock::UnixTime;
 
 /// A certificate of the service.

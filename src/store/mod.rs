@@ -7,6 +7,7 @@
 mod activation;
 mod attestation;
 mod audit;
+mod authority;
 mod certificate;
 mod challenge;
 mod clearance;
@@ -25,6 +26,7 @@ mod terminal;
 pub use activation::{Activation, Use, WrongTry};
 pub use attestation::{AttestationResult, NewResult, ResultId};
 pub use audit::AuditEntry;
+pub use authority::Authority;
 pub use certificate::{Certificate, Revocation, RevocationReason, Revocations};
 pub use clearance::{Clearance, ClearanceId, Purpose};
 pub use crl::Crl;
@@ -79,6 +81,14 @@ impl Store {
     /// database fails or too many entries wait.
     pub async fn record(&self, entry: impl Into<Entry>) -> Result<(), StoreError> {
         self.recorder.record(entry.into()).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read().await?.authorities().await.map(drop)
     }
 
     /// Closes every connection, after those in use have ended. Later calls are [`StoreError::Unavailable`].

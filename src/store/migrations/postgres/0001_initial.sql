@@ -6,6 +6,13 @@ BEGIN
     RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 
+-- The service's own certificates.
+CREATE TABLE authority (
+    name TEXT    NOT NULL PRIMARY KEY CHECK (name IN ('root', 'issuing', 'attestation-signing', 'personalization-signing')),
+    der  BYTEA    NOT NULL CHECK (length(der) BETWEEN 1 AND 8192),
+    made BIGINT NOT NULL
+);
+
 CREATE TABLE merchant (
     id       TEXT    NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 36),
     acquirer TEXT    NOT NULL CHECK (length(acquirer) BETWEEN 1 AND 36),

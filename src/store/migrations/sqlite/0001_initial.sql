@@ -1,6 +1,13 @@
 -- Times are seconds since 1970-01-01T00:00:00Z. The checks repeat what the types in src/ promise, the triggers repeat the
 -- life cycles: a row that breaks them was not written by the service.
 
+-- The service's own certificates.
+CREATE TABLE authority (
+    name TEXT    NOT NULL PRIMARY KEY CHECK (name IN ('root', 'issuing', 'attestation-signing', 'personalization-signing')),
+    der  BLOB    NOT NULL CHECK (length(der) BETWEEN 1 AND 8192),
+    made INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE merchant (
     id       TEXT    NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 36),
     acquirer TEXT    NOT NULL CHECK (length(acquirer) BETWEEN 1 AND 36),
