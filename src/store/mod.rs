@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Writes an entry that belongs to no change, and returns when it is on the disk. Entries that come while one commit is
-    /// under way share the next.
+    /// under way share the next. The caller lets go of its own [`Reads`] or [`Tx`] first: the entry needs a connection.
     ///
     /// # Errors
     /// The entry was not written, and the answer that it is about must not be given: [`StoreError::Unavailable`] when the

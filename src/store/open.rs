@@ -134,6 +134,22 @@ mod tests {
         assert_eq!(sqlite_url(Path::new("/a b/c?d#e%.db")), "sqlite:///a%20b/c%3Fd%23e%25.db");
     }
 
+    #[tokio::test]
+    async fn every_sqlite_connection_has_the_settings_that_durability_rests_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pools = open(&format!("sqlite:{}", directory.path().join("a b?.db").display()), 2).await.expect("opens");
+        let read = async |pool: &Pool<Any>, pragma: &'static str| -> String {
+            let row = sqlx::query(pragma).fetch_one(pool).await.expect("answers");
+            row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string())).expect("a word or a number")
+        };
+        assert_eq!(read(&pools.writer, "PRAGMA journal_mode").await, "wal");
+        assert_eq!(read(&pools.writer, "PRAGMA synchronous").await, "2");
+        assert_eq!(read(&pools.writer, "PRAGMA foreign_keys").await, "1");
+        assert_eq!(read(&pools.writer, "PRAGMA recursive_triggers").await, "1");
+        assert_eq!(read(&pools.reader, "PRAGMA journal_mode").await, "wal");
+        assert_eq!(read(&pools.reader, "PRAGMA query_only").await, "1");
+    }
+
     #[test]
     fn a_database_in_memory_is_refused() {
         for path in ["", ":memory:"] {
