@@ -6,12 +6,12 @@ use std::io::IsTerminal as _;
 use serde_json::Value;
 
 /// Prints a value as indented JSON.
-pub fn json(value: &Value) {
+pub(super) fn json(value: &Value) {
     println!("{value:#}");
 }
 
 /// Prints rows under headings, columns aligned.
-pub fn table(headings: &[&str], rows: &[Vec<String>]) {
+pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
     print!("{}", render(headings, rows));
 }
 
@@ -39,7 +39,7 @@ fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Prints the members of an object, one a line, nested ones indented.
-pub fn object(value: &Value) {
+pub(super) fn object(value: &Value) {
     print!("{}", members(value, 0));
 }
 
@@ -66,11 +66,11 @@ fn members(value: &Value, indent: usize) -> String {
 
 /// Colours of a terminal, or nothing.
 #[derive(Debug, Clone, Copy)]
-pub struct Paint(bool);
+pub(super) struct Paint(bool);
 
 impl Paint {
     /// Colour if standard output is a terminal.
-    pub fn stdout() -> Self {
+    pub(super) fn stdout() -> Self {
         Self(std::io::stdout().is_terminal())
     }
 
@@ -79,22 +79,22 @@ impl Paint {
     }
 
     /// For what went well.
-    pub fn good(self, text: &str) -> String {
+    pub(super) fn good(self, text: &str) -> String {
         self.with("32", text)
     }
 
     /// For what was refused or failed.
-    pub fn bad(self, text: &str) -> String {
+    pub(super) fn bad(self, text: &str) -> String {
         self.with("31", text)
     }
 
     /// For headings.
-    pub fn strong(self, text: &str) -> String {
+    pub(super) fn strong(self, text: &str) -> String {
         self.with("1", text)
     }
 
     /// For what may be skipped.
-    pub fn faint(self, text: &str) -> String {
+    pub(super) fn faint(self, text: &str) -> String {
         self.with("2", text)
     }
 }

@@ -13,7 +13,7 @@ use crate::ops::context::Context;
 use crate::ops::reason::Reason;
 
 /// The bytes of a JSON body: media type checked, length limited. For bodies that have a parser of their own.
-pub struct JsonBytes(pub Bytes);
+pub(super) struct JsonBytes(pub Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBytes {
     type Rejection = Problem;
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
 }
 
 /// A JSON body of a fixed shape: unknown and duplicate members and trailing bytes are refused, and the answer says where, never what.
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
@@ -52,7 +52,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 }
 
 /// A path segment parsed to an id; what does not parse names nothing, so it is not found.
-pub struct Id<T>(pub T);
+pub(super) struct Id<T>(pub T);
 
 impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
@@ -65,7 +65,7 @@ impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 }
 
 /// Query parameters of a fixed shape.
-pub struct Parameters<T>(pub T);
+pub(super) struct Parameters<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;

@@ -18,11 +18,11 @@ struct Series {
 
 /// Requests by listener, route and status, with their latency.
 #[derive(Debug, Default)]
-pub struct Metrics(Mutex<BTreeMap<(&'static str, String), Series>>);
+pub(super) struct Metrics(Mutex<BTreeMap<(&'static str, String), Series>>);
 
 impl Metrics {
     /// Counts one answered request.
-    pub fn count(&self, listener: &'static str, route: &str, status: u16, took: Duration) {
+    pub(super) fn count(&self, listener: &'static str, route: &str, status: u16, took: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let series = all.entry((listener, route.to_owned())).or_default();
         *series.statuses.entry(status).or_default() += 1;
@@ -36,7 +36,7 @@ impl Metrics {
     }
 
     /// Everything counted so far.
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut text = String::from("# TYPE tillward_requests_total counter\n");
         for ((listener, route), series) in &all {

@@ -25,7 +25,7 @@ fn fresh_id() -> RequestId {
 
 /// What the layer of one listener needs.
 #[derive(Clone)]
-pub struct Border {
+pub(super) struct Border {
     /// The listener's name in logs and metrics.
     pub listener: &'static str,
     /// Longest time for one request.
@@ -37,7 +37,7 @@ pub struct Border {
 }
 
 /// Runs one request. The log line names the route, never the path as sent: a path can hold anything.
-pub async fn around(State(border): State<Border>, mut request: Request, next: Next) -> Response {
+pub(super) async fn around(State(border): State<Border>, mut request: Request, next: Next) -> Response {
     let id = fresh_id();
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "(none)".to_owned(), |path| path.as_str().to_owned());

@@ -59,7 +59,7 @@ fn finish(mut config: ServerConfig) -> Arc<ServerConfig> {
 ///
 /// # Errors
 /// [`TlsError`]: files missing or not fitting.
-pub fn device(listener: &TlsListener) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn device(listener: &TlsListener) -> Result<Arc<ServerConfig>, TlsError> {
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -71,7 +71,7 @@ pub fn device(listener: &TlsListener) -> Result<Arc<ServerConfig>, TlsError> {
 ///
 /// # Errors
 /// [`TlsError`]: files missing or not fitting.
-pub fn backend(listener: &MutualTlsListener) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn backend(listener: &MutualTlsListener) -> Result<Arc<ServerConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&listener.client_ca)? {
         roots.add(certificate)?;
@@ -88,7 +88,7 @@ pub fn backend(listener: &MutualTlsListener) -> Result<Arc<ServerConfig>, TlsErr
 
 /// The principal that a verified client certificate names: its only subjectAltName URI. None if it has no URI, or several:
 /// who a certificate stands for is never a choice.
-pub fn principal_uri(certificate: &CertificateDer<'_>) -> Option<String> {
+pub(super) fn principal_uri(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     let (_, names) = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()??;
     let mut uris = names.0.iter().filter_map(|name| match name {

@@ -49,7 +49,7 @@ pub async fn decrypt(app: &App, context: &Context, body: &[u8]) -> Result<Decryp
     let plaintext = match decrypted {
         Ok(plaintext) => plaintext,
         Err(HsmError::Refused(HsmRefusal::MacMismatch)) => return Err(refuse(app, context, permit, Reason::MacMismatch).await),
-        Err(HsmError::Refused(HsmRefusal::DecryptionFailed)) => return Err(refuse(app, context, permit, Reason::DecryptionFailed).await),
+        Err(HsmError::Refused(HsmRefusal::InvalidInput { .. })) => return Err(refuse(app, context, permit, Reason::DecryptionFailed).await),
         Err(error) => return Err(error.into()),
     };
     app.store.record(AuditEvent::effect(permit, &context.occasion(app)).with("ksn", Fact::hex(&ksn.to_bytes()))).await?;

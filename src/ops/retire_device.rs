@@ -13,6 +13,6 @@ use crate::id::DeviceId;
 /// Retires a device for ever.
 #[tracing::instrument(skip_all)]
 pub async fn retire_device(app: &App, context: &Context, device: &DeviceId, body: &ReasonBody) -> Result<Device, OpError> {
-    let (row, permit) = load_device(app, context, device, Action:: its certificates are revoked, its terminal is free for another phone).await?;
-    move_device(app, context, row, permit, DeviceState::RetireDevice:Retired, body.reason).await
+    let (row, permit) = load_device(app, context, device, Action::RetireDevice).await?;
+    move_device(app, context, row, permit, DeviceState::Retired, body.reason).await
 }

@@ -83,7 +83,7 @@ async fn attestations(stage: &Stage, story: &mut Story, refusals: &mut Refusals)
     tampered.evidence.claims.insert("debugger".to_owned(), json!(false));
     refusals.note("evidence changed after the phone made its MAC", &refusal(transport.attest(phone.device(), &tampered).await)?, "evidence-mac-mismatch")?;
 
-    let thief = copied(phone)?;
+    let thief = copied(stage, phone)?;
     let challenge = transport.device_challenge(thief.device(), Purpose::Attest).await?;
     let attestation = thief.attest(&story.trust, &challenge, &sound_findings(), now())?;
     let got = refusal(transport.attest(thief.device(), &attestation.request).await)?;
@@ -91,17 +91,22 @@ async fn attestations(stage: &Stage, story: &mut Story, refusals: &mut Refusals)
 }
 
 /// Another phone with this one's second secret, keys and papers: all but the merchant key, which is bound to the hardware.
-fn copied(phone: &mut Phone) -> anyhow::Result<Phone> {
-    let folder = tempfile::tempdir()?;
-    phone.copy_to(folder.path())?;
+fn copied(stage: &Stage, phone: &mut Phone) -> anyhow::Result<Phone> {
+    let (victim, thief) = (stage.workplace.dir.join("phones/victim"), stage.workplace.dir.join("phones/thief"));
+    phone.save(&victim)?;
+    std::fs::create_dir_all(&thief)?;
+    for file in std::fs::read_dir(&victim)? {
+        let file = file?;
+        std::fs::copy(file.path(), thief.join(file.file_name()))?;
+    }
     let mut own = [0_u8; 32];
     getrandom::fill(&mut own)?;
     // A P-256 scalar: with the first bit cleared it is below the group order.
     if let Some(first) = own.first_mut() {
         *first &= 0x7f;
     }
-    std::fs::write(folder.path().join("merchant-key"), own)?;
-    Ok(Phone::load(folder.path())?)
+    std::fs::write(thief.join("merchant-key"), own)?;
+    Ok(Phone::load(&thief)?)
 }
 
 /// A phone that is found with a debugger, and what becomes of its payments.
