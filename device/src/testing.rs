@@ -13,7 +13,8 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 /// An AES key of 16, 24 or 32 bytes.
 pub(crate) fn aes_key(text: &str) -> AesKey {
     let bytes = Zeroizing::new(hex(text));
-    let algorithm = [Algorithm::Aes128, Algorithm::Aes192, Algorithm::Aes256].into_iter().find(|algorithm| algorithm.key_length() == bytes.len());
+    let algorithm =
+        [Algorithm::Aes128, Algorithm::Aes192, Algorithm::Aes256].into_iter().find(|algorithm| algorithm.key_length() == bytes.len());
     AesKey::new(algorithm.expect("an AES key length"), bytes).expect("length fits")
 }
 
