@@ -52,3 +52,5 @@ pub mod trust;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod worked_examples;
