@@ -5,9 +5,9 @@ use p256::ecdsa::signature::Verifier;
 use x509_cert::Version;
 use x509_cert::der::asn1::{BitString, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
-use x509_cert::ext::Extension;
 use x509_cert::name::Name;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::Time;
@@ -117,13 +117,19 @@ impl Certificate {
             return Err(CertificateError::Issuer);
         }
         let tbs = self.parsed.tbs_certificate().to_der().map_err(|_| CertificateError::NotDer)?;
-        if key.verifies(&tbs, self.parsed.signature_algorithm(), self.parsed.signature()) { Ok(()) } else { Err(CertificateError::Signature) }
+        if key.verifies(&tbs, self.parsed.signature_algorithm(), self.parsed.signature()) {
+            Ok(())
+        } else {
+            Err(CertificateError::Signature)
+        }
     }
 
     /// A CA certificate with `path_length`, whose key may sign certificates.
     pub(crate) fn check_is_ca(&self, path_length: Option<u8>) -> Result<(), CertificateError> {
         let constraints = self.extension::<BasicConstraints>("basicConstraints")?;
-        let is_ca = constraints.is_some_and(|(critical, constraints)| critical && constraints.ca && (path_length.is_none() || constraints.path_len_constraint == path_length));
+        let is_ca = constraints.is_some_and(|(critical, constraints)| {
+            critical && constraints.ca && (path_length.is_none() || constraints.path_len_constraint == path_length)
+        });
         if !is_ca {
             return Err(CertificateError::Extension("basicConstraints"));
         }
@@ -136,7 +142,9 @@ impl Certificate {
         if self.extension::<BasicConstraints>("basicConstraints")?.is_some_and(|(_, constraints)| constraints.ca) {
             return Err(CertificateError::Extension("basicConstraints"));
         }
-        let may_sign = self.extension::<KeyUsage>("keyUsage")?.is_some_and(|(critical, usage)| critical && usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign());
+        let may_sign = self
+            .extension::<KeyUsage>("keyUsage")?
+            .is_some_and(|(critical, usage)| critical && usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign());
         if may_sign { Ok(()) } else { Err(CertificateError::Extension("keyUsage")) }
     }
 

@@ -126,7 +126,9 @@ fn verify_chain(chain: &[String], trust: &Trust, acceptance: &Acceptance, now: i
     let [leaf, _issuing] = chain else { return Err(NotAccepted::Chain) };
     let leaf = BASE64.decode(leaf.as_bytes()).map(Base64Url).map_err(|_| NotAccepted::Chain)?;
     let certificate = trust.merchant(&leaf.0, now).map_err(|error| match error {
-        MerchantCertificateError::Certificate(time @ (CertificateError::Expired | CertificateError::NotYetValid)) => NotAccepted::Expired(time),
+        MerchantCertificateError::Certificate(time @ (CertificateError::Expired | CertificateError::NotYetValid)) => {
+            NotAccepted::Expired(time)
+        }
         other => NotAccepted::NotTrusted(other),
     })?;
     if certificate.purpose() != acceptance.purpose {
@@ -139,7 +141,13 @@ fn verify_chain(chain: &[String], trust: &Trust, acceptance: &Acceptance, now: i
     }
 }
 
-fn verify_result(result: &str, trust: &Trust, identity: &DeviceIdentity, acceptance: &Acceptance, now: i64) -> Result<ResultClaims, NotAccepted> {
+fn verify_result(
+    result: &str,
+    trust: &Trust,
+    identity: &DeviceIdentity,
+    acceptance: &Acceptance,
+    now: i64,
+) -> Result<ResultClaims, NotAccepted> {
     let result: ResultClaims = trust.statement(result, Typ::Result, now).map_err(NotAccepted::AttestationNotTrusted)?;
     if result.iss != trust.issuer() || result.eat_profile != PROFILE {
         return Err(NotAccepted::AttestationForeign);

@@ -1,5 +1,7 @@
 //! The phone's transaction counter: stored before it is used, so that no crash makes it repeat.
 
+use data_encoding::HEXUPPER;
+
 use crate::ksn::TransactionCounter;
 use crate::store::{Store, StoreError};
 
@@ -59,11 +61,12 @@ impl Counter {
     /// Reads the counter of a directory. A missing file is damage: counting from 1 again would repeat.
     pub(crate) fn load(store: &Store) -> Result<Self, StoreError> {
         let content = store.require(FILE)?;
-        let text = std::str::from_utf8(&content).map_err(|_| store.damaged(FILE))?;
-        if text == EXHAUSTED {
+        if content.as_slice() == EXHAUSTED.as_bytes() {
             return Ok(Self { last: Some(TransactionCounter::LAST) });
         }
-        let next: TransactionCounter = u32::from_str_radix(text, 16).ok().filter(|_| text.len() == 8).and_then(|value| value.try_into().ok()).ok_or_else(|| store.damaged(FILE))?;
+        let bytes: Option<[u8; 4]> = HEXUPPER.decode(&content).ok().and_then(|bytes| bytes.try_into().ok());
+        let next =
+            bytes.and_then(|bytes| TransactionCounter::try_from(u32::from_be_bytes(bytes)).ok()).ok_or_else(|| store.damaged(FILE))?;
         Ok(Self { last: next.previous() })
     }
 

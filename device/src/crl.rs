@@ -42,7 +42,8 @@ impl Crl {
         let extensions = entries.iter().map(|entry| &entry.crl_entry_extensions).chain([&list.crl_extensions]);
         let plain = extensions.flatten().all(|extensions| check_extensions(extensions, &[]).is_ok());
         let canonical = parsed.to_der().is_ok_and(|encoded| encoded == der);
-        if !plain || !canonical || list.version != Version::V2 || list.next_update.is_none() || list.signature != parsed.signature_algorithm {
+        if !plain || !canonical || list.version != Version::V2 || list.next_update.is_none() || list.signature != parsed.signature_algorithm
+        {
             return Err(CrlError::NotDer);
         }
         let revoked = entries.iter().map(|entry| entry.serial_number.as_bytes().to_vec()).collect();

@@ -44,9 +44,8 @@ pub fn derive(parent: &AesKey, usage: Usage, identifier: [u8; 8]) -> AesKey {
 
 /// The identifier of every derivation of the tree: IKID\[4..8\] ‖ counter.
 pub(crate) fn tree_identifier(ikid: Ikid, counter: u32) -> [u8; 8] {
-    let [_, _, _, _, a, b, c, d] = ikid.bytes();
-    let [e, f, g, h] = counter.to_be_bytes();
-    [a, b, c, d, e, f, g, h]
+    let derivation = u32::from_be_bytes(ikid.derivation_id());
+    (u64::from(derivation) << 32 | u64::from(counter)).to_be_bytes()
 }
 
 /// AES-ECB(parent, block 1 \[‖ block 2\]) cut to `length` bytes, by indicators: X9.24-3 has more than [`Usage`] names.

@@ -70,13 +70,13 @@ mod tests {
 
     /// (indicator, bytes) of a key type of the vectors file.
     fn key_type(file: &Value, name: &Value) -> (u16, usize) {
-        let entry = &file["algorithms"][text(name)];
+        let entry = &file["algorithm"]["algorithms"][text(name)];
         let bits = usize::try_from(entry["bits"].as_u64().expect("bits")).expect("small");
         (u16::from_str_radix(text(&entry["indicator"]), 16).expect("hex"), bits / 8)
     }
 
     fn usages(file: &Value) -> Vec<(String, u16)> {
-        let table = file["key_usage"].as_object().expect("table");
+        let table = file["algorithm"]["key_usage"].as_object().expect("table");
         table.iter().map(|(name, value)| (name.clone(), u16::from_str_radix(text(value), 16).expect("hex"))).collect()
     }
 
@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn the_intermediate_keys_of_the_register() {
         let Some(file) = vectors("aes-dukpt.json") else { return };
-        let initial = InitialKey::new(text(&file["suites"][0]["initial_key_id"]).parse().expect("ikid"), aes_key("1273671EA26AC29AFA4D1084127652A1"));
+        let initial =
+            InitialKey::new(text(&file["suites"][0]["initial_key_id"]).parse().expect("ikid"), aes_key("1273671EA26AC29AFA4D1084127652A1"));
         let register = file["intermediate_key_register"].as_array().expect("register");
         assert_eq!(register.len(), 32);
         for entry in register {
@@ -152,9 +153,11 @@ mod tests {
     #[test]
     fn the_operations_with_a_working_key() {
         let Some(file) = vectors("aes-dukpt.json") else { return };
-        let initial = InitialKey::new(text(&file["suites"][0]["initial_key_id"]).parse().expect("ikid"), aes_key("1273671EA26AC29AFA4D1084127652A1"));
+        let initial =
+            InitialKey::new(text(&file["suites"][0]["initial_key_id"]).parse().expect("ikid"), aes_key("1273671EA26AC29AFA4D1084127652A1"));
         for operation in file["operations_aes128"].as_array().expect("operations") {
-            let counter: TransactionCounter = u32::try_from(operation["counter"].as_u64().expect("number")).expect("32 bits").try_into().expect("a counter");
+            let counter: TransactionCounter =
+                u32::try_from(operation["counter"].as_u64().expect("number")).expect("32 bits").try_into().expect("a counter");
             let message = text(&operation["message_ascii"]).as_bytes();
             let mac = initial.working_key(Usage::MacGeneration, counter).cmac(&[message]);
             assert_eq!(mac.to_vec(), hex(text(&operation["cmac_aes128_request"]["value"])));

@@ -64,7 +64,14 @@ impl Enrolment {
     ///
     /// # Errors
     /// [`EnrolmentError`] if the service's statements do not verify or cannot be met.
-    pub fn respond(self, trust: &Trust, parameters: &ParametersAnswer, challenge: &ChallengeAnswer, findings: &Findings, now: i64) -> Result<PendingEnrolment, EnrolmentError> {
+    pub fn respond(
+        self,
+        trust: &Trust,
+        parameters: &ParametersAnswer,
+        challenge: &ChallengeAnswer,
+        findings: &Findings,
+        now: i64,
+    ) -> Result<PendingEnrolment, EnrolmentError> {
         let activation = self.code.id();
         let (_, transport) = ParametersClaims::verify(trust, &parameters.parameters, now)?;
         let claims = ChallengeClaims::verify(trust, &challenge.challenge, activation.as_str(), Purpose::Enrol, now)?;
@@ -129,7 +136,13 @@ impl PendingEnrolment {
     /// The refused package's error together with this enrolment, which can be tried again.
     pub fn complete(self, trust: &Trust, answer: &PackageAnswer, now: i64) -> Result<Phone, (Box<Self>, PackageError)> {
         let kek = self.secret.personalization_kek(self.ikid);
-        let expected = Expected { transcript: transcript::enrolment(&self.request), activation: &self.activation, ikid: self.ikid, key: &self.key, kek: &kek };
+        let expected = Expected {
+            transcript: transcript::enrolment(&self.request),
+            activation: &self.activation,
+            ikid: self.ikid,
+            key: &self.key,
+            kek: &kek,
+        };
         match package::open(trust, &answer.package, &expected, now) {
             Ok(opened) => Ok(Phone::personalised(opened, self.secret, self.key)),
             Err(error) => Err((Box::new(self), error)),
@@ -154,7 +167,8 @@ impl PendingEnrolment {
     /// [`StoreError`].
     pub fn load(directory: &Path) -> Result<Self, StoreError> {
         let store = Store::open(directory)?;
-        let PendingFile { activation, ikid, request } = json::parse(&store.require(PENDING)?, BODY_LIMIT * 2).map_err(|_| store.damaged(PENDING))?;
+        let PendingFile { activation, ikid, request } =
+            json::parse(&store.require(PENDING)?, BODY_LIMIT * 2).map_err(|_| store.damaged(PENDING))?;
         let secret = store.require_secret(SECOND_SECRET)?;
         let secret = secret.as_slice().try_into().map_err(|_| store.damaged(SECOND_SECRET))?;
         let key = MerchantKey::from_bytes(&store.require_secret(MERCHANT_KEY)?).map_err(|_| store.damaged(MERCHANT_KEY))?;

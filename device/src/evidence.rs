@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn evidence_holds_exactly_what_is_demanded() {
         let evidence = findings().evidence("software", &names(&["root", "os_version"])).expect("made");
-        assert_eq!(serde_json::to_value(&evidence).expect("JSON"), serde_json::json!({"format": "software", "claims": {"os_version": 15, "root": false}}));
+        assert_eq!(
+            serde_json::to_value(&evidence).expect("JSON"),
+            serde_json::json!({"format": "software", "claims": {"os_version": 15, "root": false}})
+        );
         assert_eq!(findings().evidence("software", &names(&["camera"])), Err(EvidenceError::Claim));
         assert_eq!(findings().evidence("software", &names(&["root", "root"])), Err(EvidenceError::Claim));
         assert_eq!(findings().evidence("android-key", &[]), Err(EvidenceError::Format));
@@ -112,7 +115,9 @@ mod tests {
 
     #[test]
     fn the_digest_is_over_the_canonical_form() {
-        let evidence = findings().evidence("software", &names(&["root", "patch_level", "emulator", "os_version", "debugger", "app_digest"])).expect("made");
+        let evidence = findings()
+            .evidence("software", &names(&["root", "patch_level", "emulator", "os_version", "debugger", "app_digest"]))
+            .expect("made");
         let canonical = r#"{"claims":{"app_digest":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc","debugger":false,"emulator":true,"os_version":15,"patch_level":"2025-11","root":false},"format":"software"}"#;
         assert_eq!(evidence.digest(), <[u8; 32]>::from(Sha256::digest(canonical)));
     }

@@ -9,8 +9,8 @@ use crate::enrolment::PendingEnrolment;
 use crate::id::DeviceId;
 use crate::json::{self, BODY_LIMIT, JsonError, TRUST_LIMIT};
 use crate::message::{
-    AttestationRequest, CertificateAnswer, ChallengeAnswer, DeviceChallengeRequest, EnrolmentChallengeRequest, EnrolmentRequest, PackageAnswer,
-    ParametersAnswer, Purpose, RenewalRequest, ResultAnswer,
+    AttestationRequest, CertificateAnswer, ChallengeAnswer, DeviceChallengeRequest, EnrolmentChallengeRequest, EnrolmentRequest,
+    PackageAnswer, ParametersAnswer, Purpose, RenewalRequest, ResultAnswer,
 };
 
 /// Why a call has no answer.

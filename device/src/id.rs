@@ -106,7 +106,8 @@ impl DeviceIdentity {
     /// Reads the URI. None of the three ids can hold a colon, so there is one way to split it.
     pub fn parse(uri: &str) -> Option<Self> {
         let mut parts = uri.strip_prefix("urn:tillward:device:")?.split(':');
-        let identity = Self { merchant: parts.next()?.parse().ok()?, terminal: parts.next()?.parse().ok()?, device: parts.next()?.parse().ok()? };
+        let identity =
+            Self { merchant: parts.next()?.parse().ok()?, terminal: parts.next()?.parse().ok()?, device: parts.next()?.parse().ok()? };
         parts.next().is_none().then_some(identity)
     }
 }
@@ -142,7 +143,11 @@ mod tests {
     fn an_identity_has_exactly_three_parts() {
         let device = "dev_00000000000000000000000000";
         assert!(DeviceIdentity::parse(&format!("urn:tillward:device:m:t:{device}")).is_some());
-        for bad in [format!("urn:tillward:device:m:{device}"), format!("urn:tillward:device:m:t:{device}:x"), format!("URN:tillward:device:m:t:{device}")] {
+        for bad in [
+            format!("urn:tillward:device:m:{device}"),
+            format!("urn:tillward:device:m:t:{device}:x"),
+            format!("URN:tillward:device:m:t:{device}"),
+        ] {
             assert_eq!(DeviceIdentity::parse(&bad), None, "{bad}");
         }
     }

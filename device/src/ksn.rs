@@ -34,14 +34,14 @@ impl Ikid {
 
     /// Identifier of the base derivation key.
     pub fn bdk_id(self) -> [u8; 4] {
-        let [a, b, c, d, ..] = self.0;
-        [a, b, c, d]
+        let [id @ .., _, _, _, _] = self.0;
+        id
     }
 
     /// Identifier of the derivation: the same for the PIN and the data key of one phone.
     pub fn derivation_id(self) -> [u8; 4] {
-        let [.., a, b, c, d] = self.0;
-        [a, b, c, d]
+        let [_, _, _, _, id @ ..] = self.0;
+        id
     }
 }
 
@@ -104,9 +104,9 @@ pub struct Ksn {
 impl Ksn {
     /// The twelve bytes.
     pub fn bytes(self) -> [u8; 12] {
-        let [a, b, c, d, e, f, g, h] = self.ikid.0;
-        let [i, j, k, l] = self.counter.0.to_be_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        let value = u128::from(u64::from_be_bytes(self.ikid.0)) << 32 | u128::from(self.counter.0);
+        let [_, _, _, _, bytes @ ..] = value.to_be_bytes();
+        bytes
     }
 }
 
@@ -124,8 +124,10 @@ impl FromStr for Ikid {
 impl FromStr for Ksn {
     type Err = KsnError;
     fn from_str(text: &str) -> Result<Self, KsnError> {
-        let [a, b, c, d, e, f, g, h, counter @ ..] = digits::<12>(text)?;
-        Ok(Self { ikid: Ikid([a, b, c, d, e, f, g, h]), counter: u32::from_be_bytes(counter).try_into()? })
+        let bytes = digits::<12>(text)?;
+        let [ikid @ .., _, _, _, _] = bytes;
+        let [_, _, _, _, _, _, _, _, counter @ ..] = bytes;
+        Ok(Self { ikid: Ikid(ikid), counter: u32::from_be_bytes(counter).try_into()? })
     }
 }
 
@@ -199,7 +201,8 @@ mod tests {
 
     #[test]
     fn the_sequence_begins_skips_and_ends_where_the_standard_says() {
-        let first: Vec<u32> = std::iter::successors(Some(TransactionCounter::FIRST), |c| c.next()).take(5).map(TransactionCounter::get).collect();
+        let first: Vec<u32> =
+            std::iter::successors(Some(TransactionCounter::FIRST), |c| c.next()).take(5).map(TransactionCounter::get).collect();
         assert_eq!(first, [1, 2, 3, 4, 5]);
         assert_eq!(counter(0x0001_FFFE).next(), Some(counter(0x0002_0000)));
         assert_eq!(counter(0xFFFF_0000).next(), None);

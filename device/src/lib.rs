@@ -16,6 +16,8 @@
 //! A phone here holds its keys in ordinary memory and files. It stands for a phone in demonstrations, tests and load; it
 //! is not a hardened application.
 
+#![expect(clippy::missing_panics_doc, reason = "an expect here says why it cannot panic")]
+
 pub mod certificate;
 pub mod challenge;
 pub mod code;
@@ -50,3 +52,5 @@ pub mod trust;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod worked_examples;

@@ -41,6 +41,7 @@ impl MerchantKey {
     /// # Errors
     /// [`NotAKey`] if it is zero, too large or not 32 bytes.
     pub fn from_bytes(scalar: &[u8]) -> Result<Self, NotAKey> {
+        let scalar: &[u8; 32] = scalar.try_into().map_err(|_| NotAKey)?;
         SigningKey::from_slice(scalar).map(Self).map_err(|_| NotAKey)
     }
 

@@ -37,7 +37,10 @@ pub struct EnrolmentRequest {
 
 impl std::fmt::Debug for EnrolmentRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EnrolmentRequest").field("transport_kid", &self.transport_kid).field("evidence", &self.evidence).finish_non_exhaustive()
+        f.debug_struct("EnrolmentRequest")
+            .field("transport_kid", &self.transport_kid)
+            .field("evidence", &self.evidence)
+            .finish_non_exhaustive()
     }
 }
 

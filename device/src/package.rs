@@ -155,8 +155,7 @@ pub(crate) fn open(trust: &Trust, jws: &str, expected: &Expected<'_>, now: i64) 
     let identity = DeviceIdentity { merchant: claims.merchant.clone(), terminal: claims.terminal.clone(), device: claims.sub.clone() };
     check_chain(trust, &claims.certificate_chain, expected.key, &identity, now)?;
     let (pin, data) = match claims.initial_keys.as_slice() {
-        [pin, data] if (pin.usage, data.usage) == (KeyUse::Pin, KeyUse::Data) => (pin, data),
-        [data, pin] if (pin.usage, data.usage) == (KeyUse::Pin, KeyUse::Data) => (pin, data),
+        [pin, data] | [data, pin] if (pin.usage, data.usage) == (KeyUse::Pin, KeyUse::Data) => (pin, data),
         _ => return Err(PackageError::Keys),
     };
     // One derivation id, two base keys: the same IKID twice would be the same key for two uses.
@@ -173,12 +172,22 @@ fn unwrap(wrapped: &WrappedKey, kek: &AesKey) -> Result<InitialKey, PackageError
     }
     let key = kek.unwrap_key(&wrapped.wrapped.0, wrapped.algorithm)?;
     let check_value = data_encoding::HEXUPPER.encode(&key.check_value());
-    if bool::from(check_value.as_bytes().ct_eq(wrapped.kcv.as_bytes())) { Ok(InitialKey::new(wrapped.ikid, key)) } else { Err(PackageError::CheckValue) }
+    if bool::from(check_value.as_bytes().ct_eq(wrapped.kcv.as_bytes())) {
+        Ok(InitialKey::new(wrapped.ikid, key))
+    } else {
+        Err(PackageError::CheckValue)
+    }
 }
 
 /// Leaf and issuing CA, the leaf with this phone's key and name. The phone's own certificate is not looked up in the
 /// revocation list: whether it is revoked is for others to ask.
-pub(crate) fn check_chain(trust: &Trust, chain: &[Base64Url], key: &MerchantKey, identity: &DeviceIdentity, now: i64) -> Result<(), ChainError> {
+pub(crate) fn check_chain(
+    trust: &Trust,
+    chain: &[Base64Url],
+    key: &MerchantKey,
+    identity: &DeviceIdentity,
+    now: i64,
+) -> Result<(), ChainError> {
     let [leaf, issuing] = chain else { return Err(ChainError::Shape) };
     let certificate = trust.merchant(&leaf.0, now)?;
     if !trust.is_issuer(&issuing.0, &certificate) {

@@ -111,7 +111,15 @@ mod tests {
 
     #[test]
     fn amounts_are_whole_positive_and_safe_in_json() {
-        for (json, fits) in [("1", true), ("9007199254740991", true), ("0", false), ("9007199254740992", false), ("-1", false), ("1.5", false), ("\"1\"", false)] {
+        for (json, fits) in [
+            ("1", true),
+            ("9007199254740991", true),
+            ("0", false),
+            ("9007199254740992", false),
+            ("-1", false),
+            ("1.5", false),
+            ("\"1\"", false),
+        ] {
             assert_eq!(serde_json::from_str::<Amount>(json).is_ok(), fits, "{json}");
         }
     }

@@ -150,7 +150,11 @@ impl Phone {
 
     /// Merchant, terminal and device.
     pub fn identity(&self) -> DeviceIdentity {
-        DeviceIdentity { merchant: self.profile.merchant.clone(), terminal: self.profile.terminal.clone(), device: self.profile.device.clone() }
+        DeviceIdentity {
+            merchant: self.profile.merchant.clone(),
+            terminal: self.profile.terminal.clone(),
+            device: self.profile.device.clone(),
+        }
     }
 
     /// What the back end has configured for the terminal.
@@ -209,9 +213,18 @@ impl Phone {
     ///
     /// # Errors
     /// [`PhoneError`] if it is not the service's answer to this attestation.
-    pub fn take_result(&mut self, trust: &Trust, attestation: &Attestation, answer: &ResultAnswer, now: i64) -> Result<ResultClaims, PhoneError> {
+    pub fn take_result(
+        &mut self,
+        trust: &Trust,
+        attestation: &Attestation,
+        answer: &ResultAnswer,
+        now: i64,
+    ) -> Result<ResultClaims, PhoneError> {
         let claims: ResultClaims = trust.statement(&answer.result, Typ::Result, now)?;
-        let ours = claims.iss == trust.issuer() && claims.sub == *self.device() && claims.eat_nonce == attestation.nonce && claims.eat_profile == PROFILE;
+        let ours = claims.iss == trust.issuer()
+            && claims.sub == *self.device()
+            && claims.eat_nonce == attestation.nonce
+            && claims.eat_profile == PROFILE;
         if !ours {
             return Err(PhoneError::OtherResult);
         }
@@ -262,9 +275,9 @@ impl Phone {
     /// # Errors
     /// [`PhoneError`] if PIN or account number are not digits of an allowed number, or there is no counter.
     pub fn pin_block(&mut self, pin: &str, account_number: &str) -> Result<PinMessage, PhoneError> {
-        let random = random::bytes()?;
+        let fields = pin_block::Fields::new(pin, account_number, random::bytes()?)?;
         let counter = self.counter.take(self.store.as_ref())?;
-        let block = pin_block::encrypt(&self.pin.working_key(Usage::Pin, counter), pin, account_number, random)?;
+        let block = fields.encrypt(&self.pin.working_key(Usage::Pin, counter));
         Ok(PinMessage { ksn: self.pin.ksn(counter), pin_block: block.into() })
     }
 
@@ -350,8 +363,15 @@ impl Phone {
             secrets.push((format!("{tree} initial key"), bytes(key.expose_key())));
             for counter in std::iter::successors(self.counter.last(), |counter| counter.previous()).take(RECENT) {
                 let ksn = key.ksn(counter);
-                secrets.extend(key.path(counter.get()).iter().enumerate().map(|(depth, key)| (format!("{tree} intermediate key {depth} of {ksn}"), bytes(key))));
-                secrets.extend(usages.iter().map(|(name, usage)| (format!("{name} working key of {ksn}"), bytes(&key.working_key(*usage, counter)))));
+                secrets.extend(
+                    key.path(counter.get())
+                        .iter()
+                        .enumerate()
+                        .map(|(depth, key)| (format!("{tree} intermediate key {depth} of {ksn}"), bytes(key))),
+                );
+                secrets.extend(
+                    usages.iter().map(|(name, usage)| (format!("{name} working key of {ksn}"), bytes(&key.working_key(*usage, counter)))),
+                );
             }
         }
         secrets

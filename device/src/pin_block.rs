@@ -15,16 +15,35 @@ pub enum PinBlockError {
     AccountNumber,
 }
 
-/// E(K, E(K, PIN field) xor PAN field): ISO 9564-1:2017 §9.4.2.
-///
-/// # Errors
-/// [`PinBlockError`] if the PIN or the account number are not digits of an allowed number.
-pub fn encrypt(key: &AesKey, pin: &str, account_number: &str, random: [u8; 8]) -> Result<[u8; 16], PinBlockError> {
-    let mut block = Zeroizing::new(key.encrypt_block(*pin_field(pin, random)?));
-    for (byte, other) in block.iter_mut().zip(account_field(account_number)?.iter()) {
-        *byte ^= other;
+/// The two fields of a block in clear: made before a transaction key is spent on them.
+pub struct Fields {
+    pin: Zeroizing<[u8; 16]>,
+    account: Zeroizing<[u8; 16]>,
+}
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fields(not shown)")
     }
-    Ok(key.encrypt_block(*block))
+}
+
+impl Fields {
+    /// The fields for a PIN of an account.
+    ///
+    /// # Errors
+    /// [`PinBlockError`] if the PIN or the account number are not digits of an allowed number.
+    pub fn new(pin: &str, account_number: &str, random: [u8; 8]) -> Result<Self, PinBlockError> {
+        Ok(Self { pin: pin_field(pin, random)?, account: account_field(account_number)? })
+    }
+
+    /// E(K, E(K, PIN field) xor PAN field): ISO 9564-1:2017 §9.4.2.
+    pub fn encrypt(&self, key: &AesKey) -> [u8; 16] {
+        let mut block = Zeroizing::new(key.encrypt_block(*self.pin));
+        for (byte, other) in block.iter_mut().zip(self.account.iter()) {
+            *byte ^= other;
+        }
+        key.encrypt_block(*block)
+    }
 }
 
 /// `4` ‖ length ‖ PIN digits ‖ `A` up to 16 digits ‖ 8 random bytes.
@@ -81,7 +100,7 @@ mod tests {
         assert_eq!(blocks.len(), 24);
         for block in blocks {
             let key = aes_key(&text(&block["pin_key"]));
-            let made = encrypt(&key, &pin, &account, random).expect("made");
+            let made = Fields::new(&pin, &account, random).expect("digits").encrypt(&key);
             assert_eq!(made.to_vec(), hex(&text(&block["encrypted_pin_block"]["value"])));
         }
     }
@@ -99,8 +118,7 @@ mod tests {
         fn only_digits_of_an_allowed_number_are_taken(pin in "[0-9a:/ ]{0,14}", account in "[0-9a:/ ]{0,21}") {
             let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
             let allowed = digits(&pin) && (4..=12).contains(&pin.len()) && digits(&account) && (1..=19).contains(&account.len());
-            let key = aes_key("2B7E151628AED2A6ABF7158809CF4F3C");
-            prop_assert_eq!(encrypt(&key, &pin, &account, [0; 8]).is_ok(), allowed);
+            prop_assert_eq!(Fields::new(&pin, &account, [0; 8]).is_ok(), allowed);
         }
     }
 }

@@ -75,7 +75,9 @@ pub enum Status {
 impl ResultClaims {
     /// Every submodule is affirming, at least one is there, and no claim of any is worse than its status says.
     pub fn is_affirming(&self) -> bool {
-        let affirming = |appraisal: &Appraisal| appraisal.status == Status::Affirming && appraisal.vector.values().all(|value| is_affirming_or_none(*value));
+        let affirming = |appraisal: &Appraisal| {
+            appraisal.status == Status::Affirming && appraisal.vector.values().all(|value| is_affirming_or_none(*value))
+        };
         !self.submods.is_empty() && self.submods.values().all(affirming)
     }
 }

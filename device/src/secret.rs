@@ -42,12 +42,12 @@ impl SecondSecret {
         self.0.expose_bytes()
     }
 
-    /// K_mac: usage 2002, identifier = IKID of the data key.
+    /// `K_mac`: usage 2002, identifier = IKID of the data key.
     pub fn mac_key(&self, ikid: Ikid) -> AesKey {
         derive(&self.0, Usage::Mac, ikid.bytes())
     }
 
-    /// K_kek: usage 0002, identifier = IKID of the data key.
+    /// `K_kek`: usage 0002, identifier = IKID of the data key.
     pub fn personalization_kek(&self, ikid: Ikid) -> AesKey {
         derive(&self.0, Usage::KeyEncryption, ikid.bytes())
     }

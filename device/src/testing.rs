@@ -13,15 +13,15 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 /// An AES key of 16, 24 or 32 bytes.
 pub(crate) fn aes_key(text: &str) -> AesKey {
     let bytes = Zeroizing::new(hex(text));
-    let algorithm = [Algorithm::Aes128, Algorithm::Aes192, Algorithm::Aes256].into_iter().find(|algorithm| algorithm.key_length() == bytes.len());
+    let algorithm =
+        [Algorithm::Aes128, Algorithm::Aes192, Algorithm::Aes256].into_iter().find(|algorithm| algorithm.key_length() == bytes.len());
     AesKey::new(algorithm.expect("an AES key length"), bytes).expect("length fits")
 }
 
 /// A file of the shared vectors: from `TILLWARD_VECTORS`, else from beside the workspace. A missing file is said loudly.
-#[expect(clippy::disallowed_methods, reason = "where the vectors are is the test run's own configuration")]
 pub(crate) fn vectors(name: &str) -> Option<Value> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
-    let directory = std::env::var("TILLWARD_VECTORS").unwrap_or_else(|_| beside.to_owned());
+    let directory = configured("TILLWARD_VECTORS").unwrap_or_else(|| beside.to_owned());
     let path = std::path::Path::new(&directory).join(name);
     match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).expect("the vectors are JSON")),
@@ -30,4 +30,10 @@ pub(crate) fn vectors(name: &str) -> Option<Value> {
             None
         }
     }
+}
+
+/// A variable of the test run.
+#[expect(clippy::disallowed_methods, reason = "a test run has no configuration file")]
+pub(crate) fn configured(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

@@ -210,10 +210,15 @@ impl Trust {
             certificate.check_time(now)?;
             Ok(certificate)
         };
-        let issuing = numbered(&bundle.issuing, |der| read_issuing(issued(der)?)).map_err(|(place, error)| TrustError::Issuing(place, error))?;
-        let signing = numbered(&bundle.signing, |der| read_signing(issued(der)?)).map_err(|(place, error)| TrustError::Signing(place, error))?;
+        let issuing =
+            numbered(&bundle.issuing, |der| read_issuing(issued(der)?)).map_err(|(place, error)| TrustError::Issuing(place, error))?;
+        let signing =
+            numbered(&bundle.signing, |der| read_signing(issued(der)?)).map_err(|(place, error)| TrustError::Signing(place, error))?;
         let crl = Crl::parse(&bundle.crl.0)?;
-        let crl_issuer = issuing.iter().position(|ca| crl.is_signed_by(ca.certificate.subject(), IssuerKey::P256(&ca.key))).ok_or(CrlError::Signature)?;
+        let crl_issuer = issuing
+            .iter()
+            .position(|ca| crl.is_signed_by(ca.certificate.subject(), IssuerKey::P256(&ca.key)))
+            .ok_or(CrlError::Signature)?;
         crl.check_current(now)?;
         Ok(Self { issuer: bundle.issuer, issuing, signing, crl, crl_issuer })
     }
