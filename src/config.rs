@@ -270,11 +270,10 @@ impl Config {
     /// [`ConfigError`]: unreadable, not of the right shape, or values that do not fit.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let mut config =
-            Self::parse(&text).map_err(|error| match error {
-                ConfigError::Parse { message, .. } => ConfigError::Parse { path: path.to_owned(), message },
-                other => other,
-            })?;
+        let mut config = Self::parse(&text).map_err(|error| match error {
+            ConfigError::Parse { message, .. } => ConfigError::Parse { path: path.to_owned(), message },
+            other => other,
+        })?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.resolve(folder);
         Ok(config)
@@ -399,8 +398,25 @@ mod tests {
 
     #[test]
     fn an_unknown_field_anywhere_is_refused() {
-        for section in ["", "[hsm]", "[store]", "[listen.device]", "[listen.backend]", "[listen.local]", "[limits]", "[pki]", "[activation]", "[attestation]", "[[acquirer]]", "[[principal]]"] {
-            let text = if section.is_empty() { format!("surprise = 1\n{EXAMPLE}") } else { EXAMPLE.replacen(section, &format!("{section}\nsurprise = 1"), 1) };
+        for section in [
+            "",
+            "[hsm]",
+            "[store]",
+            "[listen.device]",
+            "[listen.backend]",
+            "[listen.local]",
+            "[limits]",
+            "[pki]",
+            "[activation]",
+            "[attestation]",
+            "[[acquirer]]",
+            "[[principal]]",
+        ] {
+            let text = if section.is_empty() {
+                format!("surprise = 1\n{EXAMPLE}")
+            } else {
+                EXAMPLE.replacen(section, &format!("{section}\nsurprise = 1"), 1)
+            };
             let error = Config::parse(&text).expect_err(section).to_string();
             assert!(error.contains("surprise"), "{section}: {error}");
         }
@@ -413,7 +429,10 @@ mod tests {
             ("https://tillward.example\"     #", "http://tillward.example\" #"),
             ("bits = 256", "bits = 192"),
             ("bdk_data = \"E1000002\"", "bdk_data = \"E1000001\""),
-            ("acquirers = [\"example-bank\"]\n\n[[principal]]\nuri = \"urn:tillward:principal:operator\"", "acquirers = []\n\n[[principal]]\nuri = \"urn:tillward:principal:operator\""),
+            (
+                "acquirers = [\"example-bank\"]\n\n[[principal]]\nuri = \"urn:tillward:principal:operator\"",
+                "acquirers = []\n\n[[principal]]\nuri = \"urn:tillward:principal:operator\"",
+            ),
             ("hours = 24\n\n[att", "hours = 0\n\n[att"),
             ("issuing_days = 1095", "issuing_days = 9999"),
             ("hosts = 1 ", "hosts = 0 "),

@@ -72,7 +72,8 @@ impl Api {
         if status.is_success() {
             return if bytes.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&bytes)?) };
         }
-        let document: Value = serde_json::from_slice(&bytes).map_err(|_| anyhow!("the service answered {status} without a problem document"))?;
+        let document: Value =
+            serde_json::from_slice(&bytes).map_err(|_| anyhow!("the service answered {status} without a problem document"))?;
         let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
         Err(Refused {
             status: status.as_u16(),

@@ -37,7 +37,10 @@ pub(super) async fn run(command: Audit) -> anyhow::Result<()> {
         .get("entries")
         .and_then(Value::as_array)
         .map(|entries| {
-            entries.iter().map(|e| ["seq", "time", "caller", "action", "resource", "outcome", "reason"].map(|name| text(e, name)).to_vec()).collect()
+            entries
+                .iter()
+                .map(|e| ["seq", "time", "caller", "action", "resource", "outcome", "reason"].map(|name| text(e, name)).to_vec())
+                .collect()
         })
         .unwrap_or_default();
     output::table(&["seq", "time", "caller", "action", "resource", "outcome", "reason"], &rows);

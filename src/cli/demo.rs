@@ -49,7 +49,11 @@ impl Teller {
 
     fn good(self, what: &str, with: &str) {
         if !self.quiet {
-            println!("  {} {what}{}", self.paint.good("✓"), if with.is_empty() { String::new() } else { format!("  {}", self.paint.faint(with)) });
+            println!(
+                "  {} {what}{}",
+                self.paint.good("✓"),
+                if with.is_empty() { String::new() } else { format!("  {}", self.paint.faint(with)) }
+            );
         }
     }
 

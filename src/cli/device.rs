@@ -216,10 +216,8 @@ async fn list(reach: &Reach, state: Option<String>, terminal: Option<String>) ->
         return Ok(());
     }
     let columns = ["device", "terminal", "merchant", "level", "state", "ikid", "enrolled"];
-    let rows: Vec<Vec<String>> = devices
-        .iter()
-        .map(|d| columns.map(|name| d.get(name).and_then(Value::as_str).unwrap_or("-").to_owned()).to_vec())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        devices.iter().map(|d| columns.map(|name| d.get(name).and_then(Value::as_str).unwrap_or("-").to_owned()).to_vec()).collect();
     output::table(&columns, &rows);
     Ok(())
 }
@@ -287,6 +285,12 @@ async fn request(args: Request) -> anyhow::Result<()> {
     let signed = phone.payment_request(args.amount.try_into()?, args.currency.parse()?, now())?;
     let verified = tillward_device::consumer::verify(&signed, &trust, &tillward_device::consumer::Acceptance::default(), now())?;
     println!("{signed}");
-    println!("verified   merchant {} terminal {}, {} {}", verified.identity.merchant, verified.identity.terminal, u64::from(verified.amount), verified.currency);
+    println!(
+        "verified   merchant {} terminal {}, {} {}",
+        verified.identity.merchant,
+        verified.identity.terminal,
+        u64::from(verified.amount),
+        verified.currency
+    );
     Ok(())
 }

@@ -1,36 +1,40 @@
-//! `tillward hsm-host`: the process that loads the PKCS#11 module. Started by `tillward serve` over a socket pair; by hand, it listens.
+//! `tillward hsm-host`: the HSM host process. Started by `tillward serve`; by hand only with `--listen`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
 use tillward_hsm::Pkcs11Uri;
 use tillward_hsm::host::{self, HostArgs};
+use tracing_subscriber::EnvFilter;
 
-/// Arguments of `tillward hsm-host`.
-#[derive(Debug, Args)]
+/// Serve HSM operations on the socket that is standard input, or on a Unix socket.
+#[derive(Debug, clap::Args)]
 pub(super) struct HsmHost {
-    /// PKCS#11 URI with token, module-path and pin-source
-    #[arg(long)]
+    /// Module, token and PIN file: `pkcs11:token=LABEL?module-path=/lib.so&pin-source=file:/pin`.
     uri: Pkcs11Uri,
-    /// Worker threads, a PKCS#11 session each
+    /// Worker threads, one PKCS#11 session each.
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// Operations that wait at most
+    /// Requests that may wait for a worker.
     #[arg(long, default_value_t = 256)]
     queue: usize,
-    /// Make tokens and keys: for `tillward init` only
+    /// Allow ceremonies: making a token, making keys, signing with the root.
     #[arg(long)]
     ceremony: bool,
-    /// Listen on this Unix socket instead of serving the one on standard input
+    /// Listen on this Unix socket (mode 0600, users checked) instead of serving standard input.
     #[arg(long, value_name = "PATH")]
     listen: Option<PathBuf>,
-    /// Also serve callers of this user id
-    #[arg(long, requires = "listen")]
+    /// Another user who may connect to --listen.
+    #[arg(long, value_name = "UID", requires = "listen")]
     allow_uid: Option<u32>,
+    /// What to log to standard error, as JSON lines: a level, or tracing's filter syntax.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    log: EnvFilter,
 }
 
+/// Runs the host until its peer ends.
 pub(super) fn run(args: HsmHost) -> ExitCode {
-    let HsmHost { uri, workers, queue, ceremony, listen, allow_uid } = args;
+    let HsmHost { uri, workers, queue, ceremony, listen, allow_uid, log } = args;
+    tracing_subscriber::fmt().json().with_env_filter(log).with_writer(std::io::stderr).init();
     host::run(HostArgs { uri, workers, queue, ceremony, listen, allow_uid })
 }

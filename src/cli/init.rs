@@ -34,7 +34,11 @@ pub(super) async fn run(args: Init) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
     let so_pin = args.so_pin_file.map(|path| path.canonicalize().with_context(|| format!("cannot find {}", path.display()))).transpose()?;
     let done = init::init(&config, this_program()?, so_pin.as_deref(), args.accept_restored_database, &Clock::system()).await?;
-    if args.json { output::json(&report(&done)) } else { print(&done) }
+    if args.json {
+        output::json(&report(&done))
+    } else {
+        print(&done)
+    }
     Ok(())
 }
 
@@ -59,7 +63,10 @@ fn print(done: &Initialised) {
     let keys: Vec<Value> = done.keys.iter().filter_map(|key| serde_json::to_value(key).ok()).collect();
     key::print_inventory(&keys);
     println!("\n{} {}", paint.strong("Root pin (SHA-256 of the root certificate):"), data_encoding::HEXLOWER.encode(&done.root_pin));
-    println!("{}", if done.certificates_made { "Certificates of root, issuing CA and signing keys: made." } else { "Certificates: were there." });
+    println!(
+        "{}",
+        if done.certificates_made { "Certificates of root, issuing CA and signing keys: made." } else { "Certificates: were there." }
+    );
     if let Some(restored) = &done.restored {
         println!(
             "Restored database accepted: {} open codes revoked, {} phones suspended.",

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 /// Where distributions put SoftHSM's module.
@@ -85,7 +86,10 @@ pub fn create(dir: &Path, acquirer: &str, store_url: Option<&str>) -> anyhow::Re
     secret_file(&dir.join("so-pin"), data_encoding::HEXLOWER.encode(so_pin).as_bytes())?;
     fs::write(
         dir.join("softhsm2.conf"),
-        format!("directories.tokendir = {}/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", dir.display()),
+        format!(
+            "directories.tokendir = {}/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+            dir.display()
+        ),
     )?;
     fs::write(dir.join("appraisal.toml"), include_str!("../../policies/appraisal.toml"))?;
     tls(&dir)?;
@@ -128,7 +132,9 @@ bdk_data = "E1000002"
 "#
     );
     for role in ROLES {
-        config.push_str(&format!("\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n"));
+        config.push_str(&format!(
+            "\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n"
+        ));
         write_profile(&dir, role, "127.0.0.1:0")?;
     }
     fs::write(dir.join("tillward.toml"), config)?;
@@ -136,7 +142,9 @@ bdk_data = "E1000002"
 }
 
 fn write_profile(dir: &Path, role: &str, address: &str) -> anyhow::Result<()> {
-    let text = format!("url = \"https://{address}\"\nca = \"../tls/ca.pem\"\ncertificate = \"../tls/{role}.pem\"\nkey = \"../tls/{role}-key.pem\"\n");
+    let text = format!(
+        "url = \"https://{address}\"\nca = \"../tls/ca.pem\"\ncertificate = \"../tls/{role}.pem\"\nkey = \"../tls/{role}-key.pem\"\n"
+    );
     fs::write(dir.join("profiles").join(format!("{role}.toml")), text)?;
     Ok(())
 }

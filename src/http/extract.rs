@@ -46,7 +46,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Problem::new(Reason::Malformed.with(format!("JSON of the documented form was expected; it ends at line {line}, column {column}")))
+            Problem::new(
+                Reason::Malformed.with(format!("JSON of the documented form was expected; it ends at line {line}, column {column}")),
+            )
         })
     }
 }

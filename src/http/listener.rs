@@ -96,14 +96,8 @@ async fn connection(
     }
 }
 
-async fn http<S>(
-    name: &'static str,
-    stream: S,
-    peer: Peer,
-    router: Router,
-    head: Duration,
-    watcher: Watcher,
-) where
+async fn http<S>(name: &'static str, stream: S, peer: Peer, router: Router, head: Duration, watcher: Watcher)
+where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {

@@ -147,7 +147,11 @@ async fn decrypt(State(app): State<Arc<App>>, context: Context, JsonBytes(body):
     ops::decrypt(&app, &context, &body).await.map(axum::Json)
 }
 
-async fn read_audit(State(app): State<Arc<App>>, context: Context, Parameters(query): Parameters<ops::AuditQuery>) -> Answer<ops::AuditPage> {
+async fn read_audit(
+    State(app): State<Arc<App>>,
+    context: Context,
+    Parameters(query): Parameters<ops::AuditQuery>,
+) -> Answer<ops::AuditPage> {
     ops::read_audit(&app, &context, &query).await.map(axum::Json)
 }
 

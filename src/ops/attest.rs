@@ -67,8 +67,9 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
         return Err(answered_wrongly(app, context, permit, &row, &challenge, Reason::ChallengeInvalid.into()).await);
     };
     let result = AttestationResult::new(&settings.issuer, &row.id, &appraisal, env!("CARGO_PKG_VERSION"));
-    let unsigned =
-        result.unsigned(settings.authorities.attestation_kid()).map_err(|error| OpError::internal("making an attestation result", error))?;
+    let unsigned = result
+        .unsigned(settings.authorities.attestation_kid())
+        .map_err(|error| OpError::internal("making an attestation result", error))?;
     let jws = sign(app, SigningKey::Attestation, unsigned).await?;
 
     let mut tx = app.store.begin().await?;

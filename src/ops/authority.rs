@@ -70,7 +70,9 @@ impl Authorities {
             return Err(AuthorityError::Missing("root"));
         };
         let root_issuer = Issuer::of(&root).map_err(|_| AuthorityError::Broken("root"))?;
-        for (name, certificate) in [("root", &root), ("issuing", &issuing), ("attestation-signing", &attestation), ("personalization-signing", &personalization)] {
+        for (name, certificate) in
+            [("root", &root), ("issuing", &issuing), ("attestation-signing", &attestation), ("personalization-signing", &personalization)]
+        {
             certificate.verify(&root_issuer).map_err(|_| AuthorityError::Broken(name))?;
         }
         let signer = |certificate: &Certificate, service: Service, name: &'static str| match certificate.key() {

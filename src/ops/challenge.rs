@@ -64,17 +64,15 @@ pub(super) async fn signed_challenge(app: &App, target: Target<'_>, ikid: [u8; 8
     let nonce: [u8; 32] =
         app.hsm.random(32).await?.try_into().map_err(|_| OpError::internal("drawing a nonce", "the HSM gave another length"))?;
     let challenge = Challenge { issuer: &app.settings.issuer, target, nonce, now: app.clock.now(), ikid, level };
-    let unsigned = challenge
-        .unsigned(app.settings.authorities.attestation_kid())
-        .map_err(|error| OpError::internal("making a challenge", error))?;
+    let unsigned =
+        challenge.unsigned(app.settings.authorities.attestation_kid()).map_err(|error| OpError::internal("making a challenge", error))?;
     sign(app, SigningKey::Attestation, unsigned).await
 }
 
 /// Has a token signed in the HSM.
 pub(super) async fn sign(app: &App, key: SigningKey, unsigned: Unsigned) -> Result<String, OpError> {
     let signature = app.hsm.sign(key, &unsigned.digest()).await?;
-    let signature: &[u8; 64] =
-        signature.as_slice().try_into().map_err(|error| OpError::internal("taking a signature", error))?;
+    let signature: &[u8; 64] = signature.as_slice().try_into().map_err(|error| OpError::internal("taking a signature", error))?;
     let jws = unsigned.attach(signature).map_err(|error| OpError::internal("attaching a signature", error))?;
     Ok(jws.into_string())
 }

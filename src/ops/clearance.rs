@@ -60,15 +60,20 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     let id = ClearanceId(random);
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    let clearance =
-        store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
+    let clearance = store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
     // Conditional on the device's state: one that was suspended since it was loaded gets none.
     if !tx.insert_clearance(&clearance).await? {
         drop(tx);
         return Err(refuse(app, context, permit, Reason::DeviceSuspended).await);
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("expires", expires)).await?;
-    Ok(Clearance { clearance: id.to_string(), device: row.id, purpose: body.purpose, attested: result.issued.rfc3339(), expires: expires.rfc3339() })
+    Ok(Clearance {
+        clearance: id.to_string(),
+        device: row.id,
+        purpose: body.purpose,
+        attested: result.issued.rfc3339(),
+        expires: expires.rfc3339(),
+    })
 }
 
 /// The device's last result, if it is affirming and younger than the threshold of its level, and until when it is.

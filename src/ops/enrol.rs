@@ -284,7 +284,9 @@ async fn lost(
         ActivationState::Used => Reason::ActivationUsed,
         ActivationState::Locked => Reason::ActivationLocked,
         ActivationState::Revoked => Reason::ActivationRevoked,
-        ActivationState::Open if app.store.read().await?.find_live_device_of_terminal(&current.terminal).await?.is_some() => Reason::TerminalOccupied,
+        ActivationState::Open if app.store.read().await?.find_live_device_of_terminal(&current.terminal).await?.is_some() => {
+            Reason::TerminalOccupied
+        }
         ActivationState::Open => Reason::KeyAlreadyEnrolled,
     };
     Err(refuse(app, context, permit, reason).await)

@@ -156,12 +156,15 @@ impl Work<'_> {
             let spki = self.hsm.public_key(key).await?;
             keys.push(PublicKey::from_der(&spki).map_err(|error| OpError::internal("reading a public key of the token", error))?);
         }
-        let [PublicKey::P384(root), PublicKey::P256(issuing), PublicKey::P256(attestation), PublicKey::P256(personalization)] = keys[..] else {
+        let [PublicKey::P384(root), PublicKey::P256(issuing), PublicKey::P256(attestation), PublicKey::P256(personalization)] = keys[..]
+        else {
             return Err(OpError::internal("reading the public keys of the token", "they are on other curves than the design's"));
         };
         let organisation = &self.config.pki.organisation;
         let name = |role: &str| {
-            format!("{organisation} {role}").parse().map_err(|error: crate::pki::names::NameError| OpError::internal("naming a certificate", error))
+            format!("{organisation} {role}")
+                .parse()
+                .map_err(|error: crate::pki::names::NameError| OpError::internal("naming a certificate", error))
         };
         let now = self.clock.now();
         let until = |days: u32| Validity { from: now, to: now.plus(i64::from(days) * 86_400 - 1) };
@@ -177,7 +180,8 @@ impl Work<'_> {
             ("attestation-signing", Profile::service(&name("Attestation")?, Service::AttestationSigning), attestation),
             ("personalization-signing", Profile::service(&name("Personalization")?, Service::PersonalizationSigning), personalization),
         ] {
-            let tbs = LintedTbs::service(&profile, &issuer, key, self.serial().await?, until(self.config.pki.issuing_days)).map_err(lint)?;
+            let tbs =
+                LintedTbs::service(&profile, &issuer, key, self.serial().await?, until(self.config.pki.issuing_days)).map_err(lint)?;
             rows.push(self.row(row, &self.sign(tbs).await?));
         }
         let (permit, occasion) = self.permit(Action::Initialise)?;

@@ -55,7 +55,8 @@ pub(super) async fn issue_merchant_certificate(
 ) -> Result<Issued, OpError> {
     let settings = &app.settings;
     let uri = DeviceUri { merchant: merchant.clone(), terminal: terminal.clone(), device: device.clone() };
-    let purpose = ObjectIdentifier::new(&settings.pki.merchant_key_usage).map_err(|error| OpError::internal("reading merchant_key_usage", error))?;
+    let purpose =
+        ObjectIdentifier::new(&settings.pki.merchant_key_usage).map_err(|error| OpError::internal("reading merchant_key_usage", error))?;
     let crl: Option<CrlUrl> =
         settings.pki.crl_url.as_deref().map(str::parse).transpose().map_err(|error| OpError::internal("reading crl_url", error))?;
     let profile = Profile::merchant(&uri, purpose, crl);

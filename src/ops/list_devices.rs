@@ -57,13 +57,10 @@ pub async fn list_devices(app: &App, context: &Context, query: &DeviceQuery) -> 
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Reason::Malformed.with("limit: 1 to 500").into());
     }
-    let filter = DeviceFilter {
-        terminal: query.terminal.clone(),
-        merchant: query.merchant.clone(),
-        state: query.state,
-        after: query.after.clone(),
-    };
-    let devices: Vec<Device> = app.store.read().await?.list_devices(&acquirers, &filter, limit).await?.into_iter().map(Device::from).collect();
+    let filter =
+        DeviceFilter { terminal: query.terminal.clone(), merchant: query.merchant.clone(), state: query.state, after: query.after.clone() };
+    let devices: Vec<Device> =
+        app.store.read().await?.list_devices(&acquirers, &filter, limit).await?.into_iter().map(Device::from).collect();
     let full = u32::try_from(devices.len()).is_ok_and(|count| count == limit);
     let next = if full { devices.last().map(|device| device.device.clone()) } else { None };
     Ok(DevicePage { devices, next })

@@ -8,8 +8,8 @@ pub mod authority;
 pub mod context;
 pub mod crl;
 pub mod derivation_ids;
-pub mod init;
 pub mod error;
+pub mod init;
 pub mod reason;
 pub mod stop_reason;
 

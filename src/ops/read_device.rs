@@ -62,7 +62,12 @@ pub async fn read_device(app: &App, context: &Context, device: &DeviceId) -> Res
 }
 
 /// Loads a device for a principal, and authorizes the action on it.
-pub(super) async fn load_device(app: &App, context: &Context, device: &DeviceId, action: Action) -> Result<(store::Device, Permit), OpError> {
+pub(super) async fn load_device(
+    app: &App,
+    context: &Context,
+    device: &DeviceId,
+    action: Action,
+) -> Result<(store::Device, Permit), OpError> {
     load_device_as(app, context, context.caller()?, device, action).await
 }
 

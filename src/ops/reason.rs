@@ -124,7 +124,9 @@ impl Reason {
             Self::TransportKeyUnknown => ("transport-key-unknown", 409, "The transport key is not the current one"),
             Self::TransportUnwrapFailed => ("transport-unwrap-failed", 400, "The second secret does not unwrap"),
             Self::RequestProofInvalid => ("request-proof-invalid", 400, "The certificate request is not acceptable"),
-            Self::CertificateKeyChanged => ("certificate-key-changed", 403, "The certificate request holds another key than the enrolled one"),
+            Self::CertificateKeyChanged => {
+                ("certificate-key-changed", 403, "The certificate request holds another key than the enrolled one")
+            }
             Self::KeyAlreadyEnrolled => ("key-already-enrolled", 409, "The public key belongs to another device"),
             Self::DeviceUnknown => ("device-unknown", 404, "There is no such device"),
             Self::DeviceSuspended => ("device-suspended", 403, "The device is suspended"),

@@ -22,9 +22,9 @@ pub async fn reconcile(app: &App) -> Result<(), StartError> {
     }
     let known = app.hsm.acquirers().await?;
     for acquirer in &app.settings.acquirers {
-        let there = known.iter().any(|keys| {
-            keys.name == acquirer.name.as_str() && keys.bdk_pin == acquirer.bdk_pin && keys.bdk_data == acquirer.bdk_data
-        });
+        let there = known
+            .iter()
+            .any(|keys| keys.name == acquirer.name.as_str() && keys.bdk_pin == acquirer.bdk_pin && keys.bdk_data == acquirer.bdk_data);
         if !there {
             return Err(StartError::AcquirerKeys(acquirer.name.to_string()));
         }

@@ -104,7 +104,12 @@ pub async fn read_terminal(app: &App, context: &Context, terminal: &TerminalId) 
 }
 
 /// Loads a terminal, and authorizes the action on it.
-pub(super) async fn load_terminal(app: &App, context: &Context, terminal: &TerminalId, action: Action) -> Result<(store::Terminal, Permit), OpError> {
+pub(super) async fn load_terminal(
+    app: &App,
+    context: &Context,
+    terminal: &TerminalId,
+    action: Action,
+) -> Result<(store::Terminal, Permit), OpError> {
     let caller = context.caller()?;
     let Some(row) = app.store.read().await?.find_terminal(terminal).await? else {
         return Err(turn_away(app, context, caller, action, &Resource::terminal(terminal, None), Reason::TerminalUnknown).await);

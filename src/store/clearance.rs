@@ -63,12 +63,12 @@ impl Tx {
             "INSERT INTO clearance (id, device, purpose, given, expires, result) \
              SELECT $1, id, $3, $4, $5, $6 FROM device WHERE id = $2 AND state = 'active'",
         )
-            .bind(clearance.id.to_string())
-            .bind(clearance.device.as_str())
-            .bind(clearance.purpose.name())
-            .bind(clearance.given.0)
-            .bind(clearance.expires.0)
-            .bind(clearance.result.0);
+        .bind(clearance.id.to_string())
+        .bind(clearance.device.as_str())
+        .bind(clearance.purpose.name())
+        .bind(clearance.given.0)
+        .bind(clearance.expires.0)
+        .bind(clearance.result.0);
         Ok(self.run("clearance", statement).await? == 1)
     }
 }

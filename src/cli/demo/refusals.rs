@@ -54,12 +54,20 @@ async fn codes(stage: &Stage, story: &Story, refusals: &mut Refusals) -> anyhow:
     let mut findings = sound_findings();
     findings.root = true;
     let pending = stage.line.prepare(&story.trust, code, &findings).await?;
-    refusals.note("a rooted phone that wants to enrol", &refusal(stage.line.transport.enrol(&pending).await)?, "evidence-contraindicated")?;
+    refusals.note(
+        "a rooted phone that wants to enrol",
+        &refusal(stage.line.transport.enrol(&pending).await)?,
+        "evidence-contraindicated",
+    )?;
 
     let pending = stage.line.prepare(&story.trust, code, &sound_findings()).await?;
     let mut request = pending.request().clone();
     request.mac = [0; 16].into();
-    refusals.note("an enrolment whose second secret is not proven", &refusal(stage.line.transport.enrol_with(&request).await)?, "evidence-mac-mismatch")?;
+    refusals.note(
+        "an enrolment whose second secret is not proven",
+        &refusal(stage.line.transport.enrol_with(&request).await)?,
+        "evidence-mac-mismatch",
+    )?;
     // None of that has burnt the code.
     let phone = stage.line.enrol(&story.trust, code, &sound_findings()).await?;
     refusals.teller.good("the honest phone still enrols with that code", &phone.device().to_string());
@@ -74,14 +82,22 @@ async fn attestations(stage: &Stage, story: &mut Story, refusals: &mut Refusals)
     let attestation = phone.attest(&story.trust, &challenge, &sound_findings(), now())?;
     let answer = transport.attest(phone.device(), &attestation.request).await?;
     phone.take_result(&story.trust, &attestation, &answer, now())?;
-    refusals.note("the same answer again", &refusal(transport.attest(phone.device(), &attestation.request).await)?, "challenge-replayed")?;
+    refusals.note(
+        "the same answer again",
+        &refusal(transport.attest(phone.device(), &attestation.request).await)?,
+        "challenge-replayed",
+    )?;
 
     let challenge = transport.device_challenge(phone.device(), Purpose::Attest).await?;
     let mut findings = sound_findings();
     findings.debugger = true;
     let mut tampered = phone.attest(&story.trust, &challenge, &findings, now())?.request;
     tampered.evidence.claims.insert("debugger".to_owned(), json!(false));
-    refusals.note("evidence changed after the phone made its MAC", &refusal(transport.attest(phone.device(), &tampered).await)?, "evidence-mac-mismatch")?;
+    refusals.note(
+        "evidence changed after the phone made its MAC",
+        &refusal(transport.attest(phone.device(), &tampered).await)?,
+        "evidence-mac-mismatch",
+    )?;
 
     let thief = copied(stage, phone)?;
     let challenge = transport.device_challenge(thief.device(), Purpose::Attest).await?;
@@ -156,6 +172,9 @@ async fn retirement(stage: &Stage, story: &mut Story, refusals: &mut Refusals) -
     refusals.note("the consumer's device, with the new revocation list", "revoked", "revoked")?;
     let log = stage.auditor.get("/v1/audit?limit=500").await?;
     let entries = log.get("entries").and_then(Value::as_array).map_or(0, Vec::len);
-    refusals.teller.good(&format!("every effect and every refusal is in the audit log: {entries} entries so far"), "append-only, in the transaction of the effect");
+    refusals.teller.good(
+        &format!("every effect and every refusal is in the audit log: {entries} entries so far"),
+        "append-only, in the transaction of the effect",
+    );
     Ok(())
 }

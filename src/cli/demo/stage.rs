@@ -52,7 +52,10 @@ impl Stage {
         let made = init::init(&config, this_program()?, Some(&workplace.so_pin()), false, &Clock::system()).await?;
         let count = made.keys.len();
         teller.good(&format!("{count} keys generated on the token, read back, each proven by use"), "non-extractable, sensitive");
-        teller.good("Root CA, issuing CA and signing certificates", &format!("root pin {}…", &data_encoding::HEXLOWER.encode(&made.root_pin)[..16]));
+        teller.good(
+            "Root CA, issuing CA and signing certificates",
+            &format!("root pin {}…", &data_encoding::HEXLOWER.encode(&made.root_pin)[..16]),
+        );
 
         let log = workplace.dir.join("service.log");
         let mut service = Command::new(this_program()?)
@@ -68,9 +71,13 @@ impl Stage {
             bail!("the service did not start:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
         };
         let serving: Value = serde_json::from_str(&first)?;
-        let address = |name: &str| serving.pointer(&format!("/serving/{name}")).and_then(Value::as_str).map(str::to_owned).context("an address");
+        let address =
+            |name: &str| serving.pointer(&format!("/serving/{name}")).and_then(Value::as_str).map(str::to_owned).context("an address");
         workplace.settle(&address("device")?, &address("backend")?, &address("local")?)?;
-        teller.good("Service up: phones by TLS, back ends and operators by mTLS, health on loopback", &format!("process {}", service.id().unwrap_or(0)));
+        teller.good(
+            "Service up: phones by TLS, back ends and operators by mTLS, health on loopback",
+            &format!("process {}", service.id().unwrap_or(0)),
+        );
         Ok(Self {
             line: Line::open(&format!("https://{}", address("device")?), &workplace.ca(), RootPin(made.root_pin))?,
             backend: Api::open(&workplace.profile("backend"))?,

@@ -105,7 +105,11 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
     story.phones.sort_by_key(|phone| phone.identity().terminal.to_string());
     let phone = story.phones.first().context("a phone")?;
     teller.good(&format!("{} phones enrolled and personalised", story.phones.len()), &format!("first: {}", phone.device()));
-    teller.say(&format!("PIN key {} and data key {}: derived and wrapped on the token, opened by the phone alone", phone.pin_ikid(), phone.data_ikid()));
+    teller.say(&format!(
+        "PIN key {} and data key {}: derived and wrapped on the token, opened by the phone alone",
+        phone.pin_ikid(),
+        phone.data_ikid()
+    ));
 
     teller.chapter("Before a payment the back end asks for a clearance");
     let ask = json!({"device": phone.device().to_string(), "purpose": "payment"});
@@ -122,7 +126,10 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
         bar.inc(1);
     }
     bar.finish_and_clear();
-    teller.good(&format!("{} attestation results, signed in the HSM: affirming", story.phones.len()), "challenge, CMAC on the second secret, EAR");
+    teller.good(
+        &format!("{} attestation results, signed in the HSM: affirming", story.phones.len()),
+        "challenge, CMAC on the second secret, EAR",
+    );
     let clearance = stage.backend.post("/v1/clearances", &ask).await?;
     let text = |name: &str| clearance.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
     teller.good("cleared", &format!("{} until {}", text("clearance"), text("expires")));
@@ -136,7 +143,10 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
         let answer = stage.backend.post("/v1/dukpt/decrypt", &serde_json::to_value(&message)?).await?;
         story.payment.add(started);
         let plain = answer.get("plaintext").and_then(Value::as_str).context("a plaintext")?;
-        ensure!(data_encoding::BASE64URL_NOPAD.decode(plain.as_bytes())? == account.as_bytes(), "the back end must get what the phone encrypted");
+        ensure!(
+            data_encoding::BASE64URL_NOPAD.decode(plain.as_bytes())? == account.as_bytes(),
+            "the back end must get what the phone encrypted"
+        );
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -147,7 +157,13 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
     let request = phone.payment_request(1250.try_into()?, "EUR".parse()?, now())?;
     let verified = consumer::verify(&request, &story.trust, &Acceptance::default(), now())?;
     teller.good(
-        &format!("{} {} to {} at terminal {}", u64::from(verified.amount), verified.currency, verified.identity.merchant, verified.identity.terminal),
+        &format!(
+            "{} {} to {} at terminal {}",
+            u64::from(verified.amount),
+            verified.currency,
+            verified.identity.merchant,
+            verified.identity.terminal
+        ),
         "chain, revocation list, signature, attestation result",
     );
     Ok(story)
