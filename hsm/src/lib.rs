@@ -1,1 +1,39 @@
-//! HSM.
+//! The HSM of Tillward: typed operations over a PKCS#11 token, in a process of their own.
+//!
+//! ```text
+//!   service                              HSM host (`tillward hsm-host`)
+//!   [client::Hsm]  -- frame over a Unix socket -->  queue -> workers, one PKCS#11 session each
+//!   no PIN, no handle, no key            the module, the PIN, the templates
+//! ```
+//!
+//! The service holds an [`Hsm`]: cloneable, async, a deadline for every call, refused at once when too many are in flight. The host knows only the
+//! operations of `op.rs`: a compromised service can ask for a signature, it cannot ask for a key.
+//!
+//! Pure and public: [`uri`], [`ksn`], [`derivation`], [`keyblock`], [`model`], [`error`]. This crate is the only place that names cryptoki, and
+//! `host/ffi.rs` its only unsafe code.
+
+#![deny(unsafe_code)]
+
+pub mod client;
+pub mod derivation;
+pub mod error;
+pub mod host;
+pub mod keyblock;
+pub mod ksn;
+pub mod model;
+pub mod raw;
+pub mod uri;
+
+mod frame;
+mod op;
+
+pub use client::{Hsm, HsmConfig};
+pub use derivation::{Algorithm, Usage};
+pub use error::{Fault, HsmError, Outage, Refusal};
+pub use keyblock::{KeyBlock, KeyBlockError};
+pub use ksn::{BdkId, Counter, DerivationId, Ikid, Ksn, KsnError};
+pub use model::{
+    AcquirerKeys, Finding, HostStatus, KeyKind, KeyPurpose, KeyRecord, KeySpec, KnownAnswer, KnownAnswerKey, OaepHash, OpenEnrolment, Profile,
+    PublicKeyOf, SigningKey, WrappedInitialKey,
+};
+pub use uri::{Pkcs11Uri, UriError};

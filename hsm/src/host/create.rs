@@ -1,0 +1,192 @@
+//! Ceremonies: making the token and its keys. Never overwrites, never deletes what it did not make in the same step.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use cryptoki::error::Error;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{AttributeType, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+
+use super::context::{Context, Host};
+use super::fault::{self, Fault};
+use super::prove::{self, Unproven};
+use super::ring::{self, Key};
+use super::templates::{self, Design};
+use super::{module, object, public};
+use crate::error::Refusal;
+use crate::model::{Finding, KeyKind, KeyPurpose, KeyRecord, KeySpec, Profile};
+use crate::op::{Answer, bdk_label};
+
+/// Makes the token that the URI names, if there is none of that label: in the first slot whose token is not initialised. What a crash leaves:
+/// 1. `C_InitToken`: a token without a user PIN, which the next call finds and finishes; 2. `C_InitPIN`: done.
+pub(super) fn init_token(host: &Host, so_pin: &Path) -> Result<Answer, Fault> {
+    let refused = |finding: Finding| Fault::from(Refusal::NotReady { finding });
+    if host.context.is_some() {
+        return Ok(Answer::Created(false));
+    }
+    let module = host.module.as_ref().ok_or_else(|| refused(Finding::failed("module", None, "it is not loaded")))?;
+    let so_pin = module::read_pin(so_pin).map_err(refused)?;
+    let pin = module::read_pin(host.uri.pin_path()).map_err(refused)?;
+    let (mut empty, mut half_made) = (None, None);
+    for slot in module.get_slots_with_token()? {
+        let info = module.get_token_info(slot)?;
+        if info.token_initialized() && info.label() == host.uri.token() {
+            if info.user_pin_initialized() {
+                // It is there, and its login failed at start: that is told by the status.
+                return Ok(Answer::Created(false));
+            }
+            half_made = Some(slot);
+        } else if !info.token_initialized() {
+            empty = empty.or(Some(slot));
+        }
+    }
+    let slot = match (half_made, empty) {
+        (Some(slot), _) => slot,
+        (None, Some(slot)) => {
+            module.init_token(slot, &so_pin, host.uri.token())?;
+            slot
+        }
+        (None, None) => return Err(refused(Finding::failed("token", None, "no slot has a token that is not initialised yet"))),
+    };
+    let session = module.open_rw_session(slot)?;
+    session.login(UserType::So, Some(&so_pin))?;
+    let made = session.init_pin(&pin);
+    session.logout()?;
+    made?;
+    Ok(Answer::Created(true))
+}
+
+/// Makes the keys that are missing.
+pub(super) fn create_keys(context: &Context, session: &Session, spec: &KeySpec) -> Result<Answer, Fault> {
+    let wanted = designs(context, spec)?;
+    let _guard = context.changing();
+    // As the token is now: another ceremony may have been here since the start.
+    let (ring, findings) = ring::load(session)?;
+    let mut records = Vec::with_capacity(wanted.len());
+    let mut missing = Vec::new();
+    // All refusals first, so that none comes after half of the keys were made.
+    for design in &wanted {
+        let name = format!("key:{}", design.label);
+        match ring.get(&design.label) {
+            Ok(key) if key.design.bits == design.bits => records.push(ring::record(session, key, false)?),
+            Ok(_) => return Err(differs(design, "its length is another")),
+            Err(_) => match findings.iter().find(|finding| finding.name == name && !finding.hint.contains("`tillward init`")) {
+                Some(finding) => return Err(differs(design, &finding.hint)),
+                None => missing.push(design),
+            },
+        }
+        if let Some((purpose, acquirer, id)) = templates::parse_bdk(&design.label)
+            && ring.bdks().any(|bdk| (bdk.id == id) != (bdk.purpose == purpose && bdk.acquirer == acquirer))
+        {
+            return Err(differs(design, "another base derivation key has its id, or its acquirer and purpose"));
+        }
+    }
+    for design in missing {
+        let key = make(session, &context.profile, design)?;
+        tracing::info!(label = design.label, "key made");
+        records.push(ring::record(session, &key, true)?);
+    }
+    Ok(Answer::Keys(records))
+}
+
+fn differs(design: &Design, difference: &str) -> Fault {
+    Refusal::KeyDiffers { label: design.label.clone(), difference: difference.to_owned() }.into()
+}
+
+/// The fixed keys, then two BDKs for each acquirer.
+fn designs(context: &Context, spec: &KeySpec) -> Result<Vec<Design>, Fault> {
+    let audit = if context.profile.ed25519 { KeyKind::Ed25519 } else { KeyKind::P256 };
+    let mut wanted = Vec::new();
+    for label in templates::FIXED {
+        let mut designs = templates::designs(label);
+        // An audit key that is there keeps its kind, whatever the module would offer today.
+        let there = context.ring.get(label).ok().map(|key| key.design.kind);
+        designs.retain(|design| label != templates::AUDIT_SIGNING || design.kind == there.unwrap_or(audit));
+        wanted.extend(designs);
+    }
+    let (mut names, mut ids) = (HashSet::new(), HashSet::new());
+    for acquirer in &spec.acquirers {
+        if !templates::is_acquirer(&acquirer.name) || !names.insert(&acquirer.name) {
+            return Err(Fault::input("acquirer"));
+        }
+        if !ids.insert(acquirer.bdk_pin) || !ids.insert(acquirer.bdk_data) {
+            return Err(Fault::input("bdk id"));
+        }
+        for label in
+            [bdk_label(KeyPurpose::Pin, &acquirer.name, acquirer.bdk_pin), bdk_label(KeyPurpose::Data, &acquirer.name, acquirer.bdk_data)]
+        {
+            let design = templates::designs(&label).into_iter().find(|design| design.bits == acquirer.bits);
+            wanted.push(design.ok_or_else(|| Fault::input("bits"))?);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Generate, read back, prove. What fails is destroyed again.
+fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
+    let id = session.generate_random_vec(16)?;
+    let private = design.private(profile, &id);
+    let (handle, public) = if design.is_pair() {
+        let mechanism = match design.kind {
+            KeyKind::Rsa => Mechanism::RsaPkcsKeyPairGen,
+            KeyKind::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
+            _ => Mechanism::EccKeyPairGen,
+        };
+        let (public, private) = session.generate_key_pair(&mechanism, &design.public(&id), &private)?;
+        (private, Some(public))
+    } else {
+        let mechanism = if design.kind == KeyKind::Aes { Mechanism::AesKeyGen } else { Mechanism::GenericSecretKeyGen };
+        (session.generate_key(&mechanism, &private)?, None)
+    };
+    let made = accept(session, profile, design, &id, handle, public);
+    if made.is_err() {
+        for object in [Some(handle), public].into_iter().flatten() {
+            if let Err(error) = session.destroy_object(object) {
+                tracing::error!(label = design.label, code = fault::code(&error), "a key that failed could not be destroyed");
+            }
+        }
+    }
+    made
+}
+
+fn accept(
+    session: &Session,
+    profile: &Profile,
+    design: &Design,
+    id: &[u8],
+    handle: ObjectHandle,
+    public: Option<ObjectHandle>,
+) -> Result<Key, Fault> {
+    let unproven = |what: &str| Fault::from(Refusal::Unproven { label: design.label.clone(), what: what.to_owned() });
+    ring::check(session, design, handle, public)?;
+    let provenance = Design::provenance();
+    if let Some(difference) = object::difference(&object::read_flags(session, handle, &provenance)?, &provenance) {
+        return Err(unproven(&difference));
+    }
+    for object in [Some(handle), public].into_iter().flatten() {
+        if object::bytes(session, object, AttributeType::Id)?.as_deref() != Some(id) {
+            return Err(unproven("its CKA_ID is not as given"));
+        }
+    }
+    let public = match public {
+        None => None,
+        Some(object) => {
+            Some((object, public::read(session, object, design.kind)?.ok_or_else(|| unproven("its public half is not a key"))?))
+        }
+    };
+    let key = Key { design: design.clone(), handle, working: handle, public };
+    prove::prove(session, profile, &key).map_err(|reason| match reason {
+        Unproven::At(what) => unproven(what),
+        Unproven::Token(error) => error.into(),
+    })?;
+    Ok(key)
+}
+
+/// Every key of the token as it is now.
+pub(super) fn inventory(context: &Context, session: &Session) -> Result<Answer, Fault> {
+    let _guard = context.searching();
+    let (ring, _) = ring::load(session)?;
+    let records: Result<Vec<KeyRecord>, Error> = ring.keys().map(|key| ring::record(session, key, false)).collect();
+    Ok(Answer::Keys(records?))
+}

@@ -1,0 +1,164 @@
+//! Operations on a phone's second secret: opening an enrolment, personalization, verifying what the phone MACs.
+
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+
+use super::context::Context;
+use super::fault::{self, Class, Fault};
+use super::object::{self, Ephemeral};
+use super::prove::oaep_mechanism;
+use super::ring::Bdk;
+use super::{ffi, templates};
+use crate::derivation::{Algorithm, Usage};
+use crate::error::Refusal;
+use crate::keyblock::{self, KeyBlock, WRAPPED_LENGTH};
+use crate::ksn::{DerivationId, Ikid};
+use crate::model::{KeyPurpose, OpenEnrolment, WrappedInitialKey};
+use crate::op::Answer;
+
+/// The only generation of `storage-kek` and `storage-mac` there is yet.
+const KEK_VERSION: u16 = 1;
+
+/// Verifies an AES-CMAC on the token, where the comparison happens too.
+pub(super) fn verify_mac(session: &Session, key: ObjectHandle, message: &[u8], mac: &[u8; 16]) -> Result<(), Fault> {
+    match session.verify(&Mechanism::AesCMac, key, message, mac) {
+        Ok(()) => Ok(()),
+        Err(Error::Pkcs11(RvError::SignatureInvalid | RvError::SignatureLenRange, _)) => Err(Refusal::MacMismatch.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn storage_kwp(context: &Context) -> Result<Mechanism<'static>, Fault> {
+    context.profile.kwp.map(ffi::plain).ok_or_else(|| Fault::input("the module has no AES-KWP"))
+}
+
+/// Protocol §3.4: the second secret arrives, is stored, and proves the transcript. It is never in this process.
+pub(super) fn open_enrolment(context: &Context, session: &Session, enrolment: &OpenEnrolment) -> Result<Answer, Fault> {
+    let OpenEnrolment { wrapped_secret, ikid, transcript, mac } = enrolment;
+    known_device(*ikid)?;
+    let transport = context.ring.get(templates::ENROLMENT_TRANSPORT)?;
+    if wrapped_secret.len() != usize::from(transport.design.bits / 8) {
+        return Err(Refusal::UnwrapFailed.into());
+    }
+    let hash = context.profile.oaep.ok_or_else(|| Refusal::UnknownKey { label: templates::ENROLMENT_TRANSPORT.to_owned() })?;
+    let template = templates::unwrapped_to_be_wrapped(&context.profile);
+    let wrapped = match session.unwrap_key(&oaep_mechanism(hash), transport.working, wrapped_secret, &template) {
+        Ok(secret) => wrap_for_storage(context, session, &Ephemeral::new(session, secret))?,
+        Err(error) => return Err(unwrap_failed(context, error)),
+    };
+    let header = keyblock::authenticated(KEK_VERSION, *ikid, &wrapped);
+    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working, &header)?;
+    let tag = tag.try_into().map_err(|_| Error::InvalidValue)?;
+    let block = KeyBlock::new(KEK_VERSION, *ikid, wrapped, tag);
+    // From here on as on every later use: out of the block, so that what is stored is known to work.
+    verify_with_secret(context, session, &block, *ikid, transcript, mac)?;
+    Ok(Answer::KeyBlock(block))
+}
+
+/// The module's answer to a bad ciphertext may be `CKR_GENERAL_ERROR`: then the canary tells the phone's fault from the token's.
+fn unwrap_failed(context: &Context, error: Error) -> Fault {
+    let phones_fault = match fault::class(&error) {
+        Class::Data => true,
+        Class::Lost => false,
+        Class::Suspect => context.open().is_ok_and(|session| context.canary(&session)),
+    };
+    if phones_fault { Refusal::UnwrapFailed.into() } else { error.into() }
+}
+
+/// SoftHSM does not tell the length of an unwrapped key, but KWP does: 32 bytes wrap to 40, and nothing else may.
+fn wrap_for_storage(context: &Context, session: &Session, secret: &Ephemeral<'_>) -> Result<[u8; WRAPPED_LENGTH], Fault> {
+    let kek = context.ring.get(templates::STORAGE_KEK)?;
+    match session.wrap_key(&storage_kwp(context)?, kek.working, secret.handle()) {
+        Ok(wrapped) => wrapped.try_into().map_err(|_| Refusal::UnwrapFailed.into()),
+        // A module that unwraps to an AES key of no AES length refuses here at the latest.
+        Err(error) if fault::class(&error) == Class::Data => Err(Refusal::UnwrapFailed.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The second secret out of its block, for deriving only. The block's MAC and owner are verified first.
+fn secret<'s>(context: &Context, session: &'s Session, block: &KeyBlock, ikid: Ikid) -> Result<Ephemeral<'s>, Fault> {
+    if block.identifier() != ikid || block.kek_version() != KEK_VERSION {
+        return Err(Refusal::KeyBlockRefused.into());
+    }
+    let storage_mac = context.ring.get(templates::STORAGE_MAC)?;
+    match verify_mac(session, storage_mac.working, &block.authenticated(), block.mac()) {
+        Err(Fault::Refused(Refusal::MacMismatch)) => return Err(Refusal::KeyBlockRefused.into()),
+        other => other?,
+    }
+    let kek = context.ring.get(templates::STORAGE_KEK)?;
+    let template = templates::unwrapped_to_derive(&context.profile);
+    let handle = session.unwrap_key(&storage_kwp(context)?, kek.working, block.wrapped(), &template)?;
+    Ok(Ephemeral::new(session, handle))
+}
+
+fn verify_with_secret(
+    context: &Context,
+    session: &Session,
+    block: &KeyBlock,
+    ikid: Ikid,
+    message: &[u8; 32],
+    mac: &[u8; 16],
+) -> Result<(), Fault> {
+    let secret = secret(context, session, block, ikid)?;
+    let template = templates::derived(Algorithm::Aes256, templates::VERIFY);
+    let key = object::derive(session, secret.handle(), Usage::MacBoth, Algorithm::Aes256, ikid.0, &template)?;
+    verify_mac(session, key.handle(), message, mac)
+}
+
+/// Protocol §4: a MAC of an enrolled phone.
+pub(super) fn verify_device_mac(
+    context: &Context,
+    session: &Session,
+    block: &KeyBlock,
+    ikid: Ikid,
+    message: &[u8; 32],
+    mac: &[u8; 16],
+) -> Result<Answer, Fault> {
+    verify_with_secret(context, session, block, ikid, message, mac)?;
+    Ok(Answer::Done)
+}
+
+/// Protocol §3.6: both initial keys of the phone, wrapped on the token under the KEK that the second secret gives.
+pub(super) fn personalize(context: &Context, session: &Session, block: &KeyBlock, ikid: Ikid, acquirer: &str) -> Result<Answer, Fault> {
+    known_device(ikid)?;
+    if !templates::is_acquirer(acquirer) {
+        return Err(Fault::input("acquirer"));
+    }
+    let data = context.ring.bdk(ikid.bdk(), KeyPurpose::Data)?;
+    if data.acquirer != acquirer {
+        return Err(Refusal::UnknownBdk.into());
+    }
+    let pin = context.ring.bdk_of(acquirer, KeyPurpose::Pin)?;
+    let secret = secret(context, session, block, ikid)?;
+    let template = templates::derived(Algorithm::Aes256, templates::WRAP);
+    let kek = object::derive(session, secret.handle(), Usage::KeyEncryption, Algorithm::Aes256, ikid.0, &template)?;
+    let pin = initial_key(context, session, pin, ikid.derivation(), &kek)?;
+    let data = initial_key(context, session, data, ikid.derivation(), &kek)?;
+    Ok(Answer::InitialKeys(vec![pin, data]))
+}
+
+/// Two objects of one key, because each may do one thing: one is wrapped, the other makes the check value.
+fn initial_key(
+    context: &Context,
+    session: &Session,
+    bdk: &Bdk,
+    derivation: DerivationId,
+    kek: &Ephemeral<'_>,
+) -> Result<WrappedInitialKey, Fault> {
+    let ikid = Ikid::new(bdk.id, derivation);
+    let derive = |template: &[_]| object::derive(session, bdk.handle, Usage::InitialKey, bdk.algorithm, ikid.0, template);
+    let leaving = derive(&templates::derived_to_be_wrapped(bdk.algorithm))?;
+    let wrapped = session.wrap_key(&storage_kwp(context)?, kek.handle(), leaving.handle())?;
+    drop(leaving);
+    let checked = derive(&templates::derived(bdk.algorithm, templates::SIGN))?;
+    let kcv = object::check_value(session, checked.handle())?;
+    Ok(WrappedInitialKey { usage: bdk.purpose, ikid, algorithm: bdk.algorithm, wrapped, kcv })
+}
+
+/// Derivation id 0 is never given.
+fn known_device(ikid: Ikid) -> Result<(), Fault> {
+    if ikid.derivation() == DerivationId(0) { Err(Fault::input("ikid")) } else { Ok(()) }
+}

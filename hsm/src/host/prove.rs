@@ -1,0 +1,129 @@
+//! A key is proven by use before it is reported as made: half-written keys and modules that accept what they cannot do show here.
+
+use cryptoki::error::Error;
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+
+use super::ffi;
+use super::object::{self, Ephemeral};
+use super::profile::ed25519;
+use super::ring::Key;
+use super::templates::{self, Use};
+use crate::derivation::{Algorithm, Usage};
+use crate::model::{KeyKind, OaepHash, Profile};
+
+/// Why a key is not proven: it failed at something, or the module did.
+#[derive(Debug)]
+pub(super) enum Unproven {
+    At(&'static str),
+    Token(Error),
+}
+
+impl From<Error> for Unproven {
+    fn from(error: Error) -> Self {
+        Self::Token(error)
+    }
+}
+
+fn demand(holds: bool, what: &'static str) -> Result<(), Unproven> {
+    if holds { Ok(()) } else { Err(Unproven::At(what)) }
+}
+
+/// Uses the key for what it is for, and for one thing that must fail.
+pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {
+    match (key.design.kind, key.design.usage) {
+        (KeyKind::GenericSecret, _) => hmac(session, key),
+        (KeyKind::Rsa, _) => demand(oaep(session, profile, key).is_some(), "unwrapping what its public half wrapped"),
+        (KeyKind::P256, _) => ecdsa(session, key, &[0x5A; 32]),
+        (KeyKind::P384, _) => ecdsa(session, key, &[0x5A; 48]),
+        (KeyKind::Ed25519, _) => eddsa(session, key),
+        (KeyKind::Aes, Use { derive: true, .. }) => derives(session, key),
+        (KeyKind::Aes, Use { wrap: true, .. }) => wraps(session, profile, key),
+        (KeyKind::Aes, _) => cmac(session, key),
+    }
+}
+
+fn hmac(session: &Session, key: &Key) -> Result<(), Unproven> {
+    let mac = |message: &[u8]| session.sign(&Mechanism::Sha256Hmac, key.handle, message);
+    let (one, again, other) = (mac(b"one")?, mac(b"one")?, mac(b"other")?);
+    demand(one.len() == 32 && one == again && one != other, "HMAC-SHA-256")
+}
+
+fn cmac(session: &Session, key: &Key) -> Result<(), Unproven> {
+    let mac = session.sign(&Mechanism::AesCMac, key.handle, b"one")?;
+    session.verify(&Mechanism::AesCMac, key.handle, b"one", &mac)?;
+    demand(session.verify(&Mechanism::AesCMac, key.handle, b"other", &mac).is_err(), "refusing a wrong MAC")
+}
+
+fn ecdsa(session: &Session, key: &Key, digest: &[u8]) -> Result<(), Unproven> {
+    let signature = session.sign(&Mechanism::Ecdsa, key.handle, digest)?;
+    let mut other = digest.to_vec();
+    other.rotate_left(1);
+    if let Some(first) = other.first_mut() {
+        *first ^= 1;
+    }
+    let verifies = |digest: &[u8]| key.public.as_ref().is_some_and(|(_, public)| public.verifies(digest, &signature));
+    demand(verifies(digest) && !verifies(&other), "a signature that verifies in software")
+}
+
+fn eddsa(session: &Session, key: &Key) -> Result<(), Unproven> {
+    let Some((public, _)) = &key.public else { return Err(Unproven::At("having a public half")) };
+    let signature = session.sign(&ed25519(), key.handle, b"one")?;
+    let verifies = |message: &[u8]| session.verify(&ed25519(), *public, message, &signature).is_ok();
+    demand(signature.len() == 64 && verifies(b"one") && !verifies(b"other"), "a signature that verifies")
+}
+
+fn derives(session: &Session, key: &Key) -> Result<(), Unproven> {
+    let Some(algorithm) = Algorithm::of_bits(key.design.bits) else { return Err(Unproven::At("its length")) };
+    let check = |identifier| {
+        let template = templates::derived(algorithm, templates::SIGN);
+        let key = object::derive(session, key.handle, Usage::InitialKey, algorithm, identifier, &template)?;
+        object::check_value(session, key.handle())
+    };
+    let (one, again, other) = (check([1; 8])?, check([1; 8])?, check([2; 8])?);
+    demand(one == again && one != other, "deriving")
+}
+
+fn wraps(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {
+    let Some(kwp) = profile.kwp else { return Err(Unproven::At("AES-KWP: the module has none")) };
+    let sample = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::generated(templates::SIGN, true))?);
+    let wrapped = session.wrap_key(&ffi::plain(kwp), key.handle, sample.handle())?;
+    let unwrap = |extractable| {
+        let template = templates::probe_unwrapped(templates::SIGN, extractable, profile.value_len_on_unwrap);
+        session.unwrap_key(&ffi::plain(kwp), key.handle, &wrapped, &template).map(|handle| Ephemeral::new(session, handle))
+    };
+    let back = unwrap(false)?;
+    demand(same(session, sample.handle(), back.handle())?, "unwrapping what it wrapped")?;
+    demand(!profile.unwrap_template || unwrap(true).is_err(), "refusing to unwrap into an extractable key")
+}
+
+fn same(session: &Session, one: ObjectHandle, other: ObjectHandle) -> Result<bool, Error> {
+    Ok(session.sign(&Mechanism::AesCMac, one, b"same")? == session.sign(&Mechanism::AesCMac, other, b"same")?)
+}
+
+/// RSA-OAEP with that hash for digest and mask.
+pub(super) fn oaep_mechanism(hash: OaepHash) -> Mechanism<'static> {
+    let (digest, mask) = match hash {
+        OaepHash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
+        OaepHash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+    };
+    Mechanism::RsaPkcsOaep(PkcsOaepParams::new(digest, mask, PkcsOaepSource::empty()))
+}
+
+/// The better hash of OAEP with which the pair gives back what it was given.
+pub(super) fn oaep(session: &Session, profile: &Profile, key: &Key) -> Option<OaepHash> {
+    let (public, _) = key.public.as_ref()?;
+    [OaepHash::Sha256, OaepHash::Sha1].into_iter().find(|hash| {
+        let round_trip = || {
+            let sample = session.generate_key(&Mechanism::AesKeyGen, &templates::generated(templates::SIGN, true))?;
+            let sample = Ephemeral::new(session, sample);
+            let wrapped = session.wrap_key(&oaep_mechanism(*hash), *public, sample.handle())?;
+            let template = templates::probe_unwrapped(templates::SIGN, true, profile.value_len_on_unwrap);
+            let back = session.unwrap_key(&oaep_mechanism(*hash), key.handle, &wrapped, &template)?;
+            same(session, sample.handle(), Ephemeral::new(session, back).handle())
+        };
+        round_trip().unwrap_or(false)
+    })
+}

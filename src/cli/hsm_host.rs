@@ -1,0 +1,40 @@
+//! `tillward hsm-host`: the HSM host process. Started by `tillward serve`; by hand only with `--listen`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tillward_hsm::Pkcs11Uri;
+use tillward_hsm::host::{self, HostArgs};
+use tracing_subscriber::EnvFilter;
+
+/// Serve HSM operations on the socket that is standard input, or on a Unix socket.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HsmHostArgs {
+    /// Module, token and PIN file: `pkcs11:token=LABEL?module-path=/lib.so&pin-source=file:/pin`.
+    uri: Pkcs11Uri,
+    /// Worker threads, one PKCS#11 session each.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// Requests that may wait for a worker.
+    #[arg(long, default_value_t = 256)]
+    queue: usize,
+    /// Allow ceremonies: making a token, making keys, signing with the root.
+    #[arg(long)]
+    ceremony: bool,
+    /// Listen on this Unix socket (mode 0600, users checked) instead of serving standard input.
+    #[arg(long, value_name = "PATH")]
+    listen: Option<PathBuf>,
+    /// Another user who may connect to --listen.
+    #[arg(long, value_name = "UID", requires = "listen")]
+    allow_uid: Option<u32>,
+    /// What to log to standard error, as JSON lines: a level, or tracing's filter syntax.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    log: EnvFilter,
+}
+
+/// Runs the host until its peer ends.
+pub(crate) fn run(args: HsmHostArgs) -> ExitCode {
+    let HsmHostArgs { uri, workers, queue, ceremony, listen, allow_uid, log } = args;
+    tracing_subscriber::fmt().json().with_env_filter(log).with_writer(std::io::stderr).init();
+    host::run(HostArgs { uri, workers, queue, ceremony, listen, allow_uid })
+}

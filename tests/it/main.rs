@@ -1,0 +1,5 @@
+//! Integration tests, one binary: the real thing in process, over SoftHSM.
+
+mod hsm;
+mod softhsm;
+mod software;
