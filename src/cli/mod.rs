@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The command line: `tillward <noun> <verb>`, one file a noun.
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the service; 4 the service or the HSM is away.
@@ -177,8 +176,3 @@ fn this_program() -> anyhow::Result<PathBuf> {
     use anyhow::Context as _;
     std::env::current_exe().context("this program does not know its own path")
 }
-=======
-//! The command line.
-
-pub(crate) mod hsm_host;
->>>>>>> hsm

@@ -1,11 +1,8 @@
-<<<<<<< HEAD
-//! Integration tests, one binary.
-
-mod store;
-=======
-//! Integration tests, one binary: the real thing in process, over SoftHSM.
+//! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm` and `service` prepare.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod hsm;
+mod service;
 mod softhsm;
 mod software;
->>>>>>> hsm
+mod store;
