@@ -139,10 +139,8 @@ bdk_data = "E1000002"
 "#
     );
     for role in ROLES {
-        let _ = write!(
-            config,
-            "\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n"
-        );
+        let _ =
+            write!(config, "\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n");
         write_profile(&dir, role, "127.0.0.1:0")?;
     }
     fs::write(dir.join("tillward.toml"), config)?;
