@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use api::{Api, Refused};
+use tillward_device::http::HttpError;
 
 /// HSM-backed key management for phones that take card payments.
 #[derive(Debug, Parser)]
@@ -149,6 +150,9 @@ pub fn run() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return if refused.status == 503 { 4 } else { 3 };
+    }
+    if let Some(refusal) = error.chain().find_map(|e| e.downcast_ref::<HttpError>()).and_then(HttpError::refusal) {
+        return if refusal.status == 503 { 4 } else { 3 };
     }
     if let Some(failed) = error.chain().find_map(|e| e.downcast_ref::<reqwest::Error>())
         && (failed.is_connect() || failed.is_timeout())
