@@ -74,7 +74,7 @@ enum Command {
     Audit(audit::Audit),
     /// The HSM host process; started by `tillward serve`
     #[command(hide = true)]
-    HsmHost(hsm_host::HsmHost),
+    HsmHost(Box<hsm_host::HsmHost>),
 }
 
 /// Arguments of `tillward new`.
@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::HsmHost(args) => return hsm_host::run(args),
+        Command::HsmHost(args) => return hsm_host::run(*args),
         Command::New(args) => make_new(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Init(args) => block_on(init::run(args)),

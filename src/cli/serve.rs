@@ -20,7 +20,7 @@ pub(super) struct Serve {
     /// Configuration file
     #[arg(long, default_value = "tillward.toml")]
     config: PathBuf,
-    /// Log filter, as in RUST_LOG
+    /// Log filter: a level, or levels by module such as `info,tillward=debug`
     #[arg(long, default_value = "info")]
     log: String,
 }
