@@ -69,7 +69,8 @@ mod tests {
             let frame = encode(&Request { id, budget_ms: 5, operation: Operation::Random { length } }).expect("short");
             let read_back = read(&mut &frame[..]).expect("reads").expect("one frame");
             let request: Request = decode(&read_back).expect("decodes");
-            prop_assert!(request.id == id && matches!(request.operation, Operation::Random { length: l } if l == length));
+            let same = matches!(request.operation, Operation::Random { length: l } if l == length);
+            prop_assert!(request.id == id && same);
             let mut longer = read_back.to_vec();
             longer.push(0);
             prop_assert_eq!(decode::<Request>(&longer).err(), Some(FrameError::Malformed));

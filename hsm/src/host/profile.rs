@@ -110,7 +110,7 @@ fn unwraps_with_length(session: &Session, kwp: CK_MECHANISM_TYPE) -> Result<(), 
 fn unwrap_template_binds(session: &Session, kwp: CK_MECHANISM_TYPE, with_length: bool) -> Result<bool, Error> {
     let mut template = templates::generated(WRAP_UNWRAP, false);
     template.push(ffi::unwrap_template(false));
-    let kek = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &template)?);
+    let kek = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::sealed(template))?);
     let key = import(session, &KEY, templates::NOTHING, true)?;
     let wrapped = session.wrap_key(&ffi::plain(kwp), kek.handle(), key.handle())?;
     let unwrap = |extractable| {
@@ -123,7 +123,7 @@ fn unwrap_template_binds(session: &Session, kwp: CK_MECHANISM_TYPE, with_length:
 fn takes_allowed_mechanisms(session: &Session) -> Result<(), Error> {
     let mut template = templates::generated(templates::SIGN, false);
     template.push(Attribute::AllowedMechanisms(vec![MechanismType::AES_CMAC]));
-    let key = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &template)?);
+    let key = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::sealed(template))?);
     session.sign(&Mechanism::AesCMac, key.handle(), &[0; 16]).map(drop)
 }
 
@@ -160,6 +160,7 @@ pub(super) fn import<'s>(session: &'s Session, value: &[u8], usage: Use, extract
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aes::cipher::KeyInit;
 
     #[test]
     fn the_known_kwp_is_what_software_makes() {

@@ -124,6 +124,14 @@ pub(super) fn is_acquirer(name: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// The template with `CKA_MODIFIABLE` = false as its last attribute: SoftHSM works through a template in order, and refuses everything that
+/// stands after it with `CKR_ATTRIBUTE_READ_ONLY`.
+pub(super) fn sealed(mut template: Vec<Attribute>) -> Vec<Attribute> {
+    template.retain(|attribute| !matches!(attribute, Attribute::Modifiable(_)));
+    template.push(Attribute::Modifiable(false));
+    template
+}
+
 impl Design {
     /// Whether it is a key pair.
     pub(super) fn is_pair(&self) -> bool {
@@ -162,7 +170,7 @@ impl Design {
         if let Some(extractable) = self.unwraps.filter(|_| profile.unwrap_template) {
             template.push(ffi::unwrap_template(extractable));
         }
-        template
+        sealed(template)
     }
 
     /// The boolean attributes of the secret key or private half: what is asked for, and what has to be read back.
@@ -206,7 +214,7 @@ impl Design {
             KeyKind::Ed25519 => template.push(Attribute::EcParams(ED25519.to_vec())),
             KeyKind::GenericSecret | KeyKind::Aes => {}
         }
-        template
+        sealed(template)
     }
 
     /// The boolean attributes of the public half.
@@ -236,7 +244,7 @@ pub(super) const ED25519: &[u8] = &[0x06, 0x03, 0x2B, 0x65, 0x70];
 /// id-Ed25519.
 pub(super) const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// An AES session object: sensitive, private, not modifiable, not copyable, with exactly this use. `extractable` only for what is made to be
+/// An AES session object: sensitive, private, not copyable, with exactly this use; to be [`sealed`]. `extractable` only for what is made to be
 /// wrapped and destroyed at once.
 fn session_aes(usage: Use, extractable: bool) -> Vec<Attribute> {
     let Use { encrypt, decrypt, sign, verify, wrap, unwrap, derive } = usage;
@@ -247,7 +255,6 @@ fn session_aes(usage: Use, extractable: bool) -> Vec<Attribute> {
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(extractable),
-        Attribute::Modifiable(false),
         Attribute::Copyable(false),
         Attribute::Destroyable(true),
         Attribute::Encrypt(encrypt),
@@ -264,14 +271,14 @@ fn session_aes(usage: Use, extractable: bool) -> Vec<Attribute> {
 pub(super) fn derived(algorithm: Algorithm, usage: Use) -> Vec<Attribute> {
     let mut template = session_aes(usage, false);
     template.push(value_len(algorithm));
-    template
+    sealed(template)
 }
 
 /// An initial key that is derived to be wrapped for its phone, and destroyed at once. It can do nothing else.
 pub(super) fn derived_to_be_wrapped(algorithm: Algorithm) -> Vec<Attribute> {
     let mut template = session_aes(NOTHING, true);
     template.push(value_len(algorithm));
-    template
+    sealed(template)
 }
 
 /// A second secret out of RSA-OAEP, to be wrapped under the storage KEK and destroyed at once. It can do nothing else.
@@ -289,21 +296,21 @@ fn unwrapped(profile: &Profile, usage: Use, extractable: bool) -> Vec<Attribute>
     if profile.value_len_on_unwrap {
         template.push(value_len(Algorithm::Aes256));
     }
-    template
+    sealed(template)
 }
 
 /// For self-tests and probes: an AES key with a value that everybody knows.
 pub(super) fn public_test_value(value: &[u8], usage: Use, extractable: bool) -> Vec<Attribute> {
     let mut template = session_aes(usage, extractable);
     template.push(Attribute::Value(value.to_vec()));
-    template
+    sealed(template)
 }
 
 /// For self-tests and probes: a random AES-256 session key.
 pub(super) fn generated(usage: Use, extractable: bool) -> Vec<Attribute> {
     let mut template = session_aes(usage, extractable);
     template.push(value_len(Algorithm::Aes256));
-    template
+    sealed(template)
 }
 
 /// For probes: an unwrapped session key with any flags, to see what the module refuses.
@@ -312,7 +319,7 @@ pub(super) fn probe_unwrapped(usage: Use, extractable: bool, with_length: bool) 
     if with_length {
         template.push(value_len(Algorithm::Aes256));
     }
-    template
+    sealed(template)
 }
 
 /// For self-tests: a session key pair, by its design.
@@ -322,7 +329,7 @@ pub(super) fn session_pair(design: &Design) -> (Vec<Attribute>, Vec<Attribute>) 
     };
     let mut public = session(design.public_flags());
     public.push(Attribute::EcParams(if design.kind == KeyKind::Ed25519 { ED25519.to_vec() } else { P256.to_vec() }));
-    (public, session(design.private_flags()))
+    (sealed(public), sealed(session(design.private_flags())))
 }
 
 /// Session copy of a hot signing key: same attributes, held in the module's memory.
@@ -335,13 +342,12 @@ pub(super) fn mark(label: &str, value: u32) -> Vec<Attribute> {
     let mut template = mark_search(label);
     template.extend([
         Attribute::Private(true),
-        Attribute::Modifiable(false),
         Attribute::Copyable(false),
         Attribute::Destroyable(true),
         Attribute::Application(b"tillward".to_vec()),
         Attribute::Value(value.to_be_bytes().to_vec()),
     ]);
-    template
+    sealed(template)
 }
 
 /// What finds the derivation marks of one acquirer.
@@ -377,6 +383,34 @@ mod tests {
                 assert!(!((u.wrap || u.unwrap) && (u.encrypt || u.decrypt)), "{label}: Clulow's wrap and decrypt");
                 assert!(!u.derive || u == DERIVE, "{label}");
             }
+        }
+    }
+
+    #[test]
+    fn every_template_ends_with_its_seal() {
+        let profile = Profile {
+            kwp: Some(0x210B),
+            value_len_on_unwrap: true,
+            allowed_mechanisms: true,
+            unwrap_template: true,
+            aes_192: true,
+            ed25519: true,
+            session_copies: true,
+            oaep: None,
+        };
+        let mut templates: Vec<_> =
+            FIXED.into_iter().flat_map(designs).flat_map(|design| [design.private(&profile, &[1]), design.public(&[1])]).collect();
+        templates.extend([
+            derived(Algorithm::Aes128, SIGN),
+            derived_to_be_wrapped(Algorithm::Aes256),
+            unwrapped_to_be_wrapped(&profile),
+            unwrapped_to_derive(&profile),
+            generated(SIGN, true),
+            mark("derivation-mark:a", 1),
+        ]);
+        for template in templates {
+            let seals = template.iter().filter(|attribute| matches!(attribute, Attribute::Modifiable(_))).count();
+            assert_eq!((seals, template.last()), (1, Some(&Attribute::Modifiable(false))), "{template:?}");
         }
     }
 

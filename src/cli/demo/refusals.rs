@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tillward_device::code::ActivationCode;
 use tillward_device::consumer::{self, Acceptance};
+use tillward_device::merchant_key::MerchantKey;
 use tillward_device::message::Purpose;
 use tillward_device::phone::Phone;
 
@@ -115,12 +116,7 @@ fn copied(stage: &Stage, phone: &mut Phone) -> anyhow::Result<Phone> {
         let file = file?;
         std::fs::copy(file.path(), thief.join(file.file_name()))?;
     }
-    let mut own = [0_u8; 32];
-    getrandom::fill(&mut own)?;
-    // A P-256 scalar: with the first bit cleared it is below the group order.
-    if let Some(first) = own.first_mut() {
-        *first &= 0x7f;
-    }
+    let own = data_encoding::BASE64URL_NOPAD.encode(&MerchantKey::generate()?.expose_bytes());
     std::fs::write(thief.join("merchant-key"), own)?;
     Ok(Phone::load(&thief)?)
 }
