@@ -393,27 +393,18 @@ async fn every_published_dukpt_value_is_what_the_token_derives() {
     hsm.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn more_calls_than_the_queue_holds_are_refused_at_once() {
     let token = SoftHsm::with_keys().await;
     let hsm = Hsm::start(HsmConfig { queue: 4, workers: 1, ..token.config() }).await.expect("ready");
     let pid = hsm.status().await.expect("status").pid;
     // The host is stopped, so the calls stay in flight for as long as the test wants.
     signal("-STOP", pid);
-    let waiting: Vec<_> = (0..4)
-        .map(|_| {
-            let hsm = hsm.clone();
-            tokio::spawn(async move { hsm.sign(SigningKey::Attestation, &[1; 32]).await })
-        })
-        .collect();
-    let busy = loop {
-        match tokio::time::timeout(Duration::from_millis(20), hsm.random(1)).await {
-            Ok(result) => break result,
-            // Not all four were in flight yet.
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
-    assert_eq!(busy, Err(HsmError::Busy));
+    let call = |hsm: Hsm| async move { hsm.sign(SigningKey::Attestation, &[1; 32]).await };
+    let waiting: Vec<_> = (0..4).map(|_| tokio::spawn(call(hsm.clone()))).collect();
+    // One thread: after this, each of the four has begun.
+    tokio::task::yield_now().await;
+    assert_eq!(hsm.random(1).await, Err(HsmError::Busy));
     assert_eq!(HsmError::Busy.fault(), Fault::Load);
     signal("-CONT", pid);
     for call in waiting {
@@ -427,7 +418,7 @@ fn signal(signal: &str, pid: u32) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill").success());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_host_that_dies_is_replaced_and_its_calls_fail() {
     let token = SoftHsm::with_keys().await;
     let hsm = token.start().await;

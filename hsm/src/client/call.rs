@@ -135,7 +135,8 @@ impl Hsm {
 
     /// Ceremony: makes the keys that are missing, and tells of each whether it was made now. Never overwrites.
     pub async fn create_keys(&self, spec: KeySpec) -> Result<Vec<KeyRecord>, HsmError> {
-        match self.change(Operation::CreateKeys(spec), CEREMONY, |_| true).await? {
+        let changed = |answer: &Answer| matches!(answer, Answer::Keys(keys) if keys.iter().any(|key| key.created));
+        match self.change(Operation::CreateKeys(spec), CEREMONY, changed).await? {
             Answer::Keys(keys) => Ok(keys),
             _ => Err(HsmError::Protocol),
         }
