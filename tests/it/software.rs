@@ -34,7 +34,7 @@ pub(crate) fn cmac(key: &[u8], message: &[u8]) -> [u8; 16] {
     }
 }
 
-/// RSA-OAEP with SHA-1 to a SubjectPublicKeyInfo.
+/// RSA-OAEP with SHA-1 to a `SubjectPublicKeyInfo`.
 pub(crate) fn oaep_sha1(spki: &[u8], secret: &[u8]) -> Vec<u8> {
     let key = rsa::RsaPublicKey::from_public_key_der(spki).expect("an RSA key");
     key.encrypt(&mut UnwrapErr(SysRng), rsa::Oaep::<Sha1>::new(), secret).expect("encrypts")

@@ -34,7 +34,8 @@ pub(super) struct Peer(Arc<Connection>);
 impl Peer {
     /// Sends the answer; a peer that is gone does not get one.
     pub(super) fn answer(&self, response: &Response) {
-        let too_long = || Response { id: response.id, result: Err(Refusal::InvalidInput { what: "answer longer than a frame".to_owned() }) };
+        let too_long =
+            || Response { id: response.id, result: Err(Refusal::InvalidInput { what: "answer longer than a frame".to_owned() }) };
         let Ok(frame) = frame::encode(response).or_else(|_| frame::encode(&too_long())) else { return };
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if (&self.0.stream).write_all(&frame).is_err() {
