@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Serve HSM operations on the socket that is standard input, or on a Unix socket.
 #[derive(Debug, clap::Args)]
-pub(crate) struct HsmHostArgs {
+pub(super) struct HsmHost {
     /// Module, token and PIN file: `pkcs11:token=LABEL?module-path=/lib.so&pin-source=file:/pin`.
     uri: Pkcs11Uri,
     /// Worker threads, one PKCS#11 session each.
@@ -33,8 +33,8 @@ pub(crate) struct HsmHostArgs {
 }
 
 /// Runs the host until its peer ends.
-pub(crate) fn run(args: HsmHostArgs) -> ExitCode {
-    let HsmHostArgs { uri, workers, queue, ceremony, listen, allow_uid, log } = args;
+pub(super) fn run(args: HsmHost) -> ExitCode {
+    let HsmHost { uri, workers, queue, ceremony, listen, allow_uid, log } = args;
     tracing_subscriber::fmt().json().with_env_filter(log).with_writer(std::io::stderr).init();
     host::run(HostArgs { uri, workers, queue, ceremony, listen, allow_uid })
 }

@@ -1,3 +1,184 @@
-//! The command line.
+//! The command line: `tillward <noun> <verb>`, one file a noun.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the service; 4 the service or the HSM is away.
 
-pub(crate) mod hsm_host;
+mod activation;
+pub mod api;
+mod audit;
+mod clearance;
+mod demo;
+mod device;
+mod doctor;
+mod hsm_host;
+mod init;
+mod key;
+mod merchant;
+mod output;
+mod payment;
+pub mod phone;
+mod serve;
+mod terminal;
+pub mod workplace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use api::{Api, Refused};
+use tillward_device::http::HttpError;
+
+/// HSM-backed key management for phones that take card payments.
+#[derive(Debug, Parser)]
+#[command(name = "tillward", version, max_term_width = 110, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the main job on a throw-away token and tell it as a story
+    Demo(demo::Demo),
+    /// Make a folder with all that a first try needs: configuration, token, TLS, profiles
+    New(New),
+    /// Make the keys of the design on the token, once, and print the inventory
+    Init(init::Init),
+    /// Run the service
+    Serve(serve::Serve),
+    /// Check module, token, PIN, mechanisms, keys, database, clock and certificates
+    Doctor(doctor::Doctor),
+    /// Merchants
+    #[command(subcommand)]
+    Merchant(merchant::Merchant),
+    /// Terminals of merchants
+    #[command(subcommand)]
+    Terminal(terminal::Terminal),
+    /// Activation codes (first secrets)
+    #[command(subcommand)]
+    Activation(activation::Activation),
+    /// Enrolled phones; and the simulated phone: enrol, attest, renew, pay, request
+    #[command(subcommand)]
+    Device(device::Device),
+    /// Clearances before a payment
+    #[command(subcommand)]
+    Clearance(clearance::Clearance),
+    /// What the back end does with a payment
+    #[command(subcommand)]
+    Payment(payment::Payment),
+    /// Keys on the token
+    #[command(subcommand)]
+    Key(key::Key),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// The HSM host process; started by `tillward serve`
+    #[command(hide = true)]
+    HsmHost(Box<hsm_host::HsmHost>),
+}
+
+/// Arguments of `tillward new`.
+#[derive(Debug, Args)]
+struct New {
+    /// The folder to make
+    dir: PathBuf,
+    /// Name of the acquirer that the example is set up for
+    #[arg(long, default_value = "example-bank")]
+    acquirer: String,
+}
+
+/// How to reach the service.
+#[derive(Debug, Args)]
+struct Reach {
+    /// Profile: a TOML file with url, ca, certificate and key
+    #[arg(long, env = "TILLWARD_PROFILE", value_name = "FILE")]
+    profile: PathBuf,
+    /// JSON for machines instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reach {
+    fn api(&self) -> anyhow::Result<Api> {
+        Api::open(&self.profile)
+    }
+
+    fn print(&self, value: &serde_json::Value) {
+        if self.json { output::json(value) } else { output::object(value) }
+    }
+}
+
+/// Runs the command line to its exit code.
+pub fn run() -> ExitCode {
+    // The provider is a choice of the whole process; a second call means it was made already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.command {
+        Command::HsmHost(args) => return hsm_host::run(*args),
+        Command::New(args) => make_new(&args),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Init(args) => block_on(init::run(args)),
+        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Doctor(args) => match block_on(doctor::run(args)) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Merchant(args) => block_on(merchant::run(args)),
+        Command::Terminal(args) => block_on(terminal::run(args)),
+        Command::Activation(args) => block_on(activation::run(args)),
+        Command::Device(args) => block_on(device::run(args)),
+        Command::Clearance(args) => block_on(clearance::run(args)),
+        Command::Payment(args) => block_on(payment::run(args)),
+        Command::Key(args) => block_on(key::run(args)),
+        Command::Audit(args) => block_on(audit::run(args)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tillward: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        return if refused.status == 503 { 4 } else { 3 };
+    }
+    if let Some(refusal) = error.chain().find_map(|e| e.downcast_ref::<HttpError>()).and_then(HttpError::refusal) {
+        return if refusal.status == 503 { 4 } else { 3 };
+    }
+    if let Some(failed) = error.chain().find_map(|e| e.downcast_ref::<reqwest::Error>())
+        && (failed.is_connect() || failed.is_timeout())
+    {
+        return 4;
+    }
+    1
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+fn make_new(args: &New) -> anyhow::Result<()> {
+    let made = workplace::create(&args.dir, &args.acquirer, None)?;
+    // Ports of its own, so that the profiles lead to the service; the demo and the tests take free ones.
+    made.settle("127.0.0.1:8443", "127.0.0.1:9443", "127.0.0.1:9080")?;
+    let dir = made.dir.display();
+    println!("Made {dir}. Next:");
+    println!("  tillward init --config {dir}/tillward.toml --so-pin-file {dir}/so-pin");
+    println!("  tillward serve --config {dir}/tillward.toml");
+    Ok(())
+}
+
+/// This very program, to be started as HSM host or as service.
+fn this_program() -> anyhow::Result<PathBuf> {
+    use anyhow::Context as _;
+    std::env::current_exe().context("this program does not know its own path")
+}

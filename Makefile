@@ -1,0 +1,47 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both install SoftHSM where it is missing, and say so.
+
+CARGO ?= cargo
+SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so))
+
+.PHONY: help demo test check format lint deny advisories fuzz bench softhsm runner
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: softhsm ## the main job on a throw-away token, told as a story
+	$(CARGO) build --quiet
+	$(CARGO) run --quiet -- demo
+
+test: softhsm runner ## every test; those over PostgreSQL need TILLWARD_TEST_POSTGRES (see .ci/postgres)
+	$(CARGO) nextest run --workspace --no-fail-fast
+
+check: format lint deny test ## what CI runs
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+deny: ## licences, sources, banned and doubled crates
+	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny (checks the dependency tree)"; $(CARGO) install --locked --quiet cargo-deny; }
+	$(CARGO) deny --config .deny.toml check bans licenses sources
+
+advisories: ## known vulnerabilities of the dependencies; fetches the RustSec database
+	$(CARGO) deny --config .deny.toml check advisories
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (default 10)
+	tests/fuzz/run $(or $(FUZZ_SECONDS),10)
+
+bench: softhsm ## the benchmark; writes docs/figures/bench.md
+	$(CARGO) bench --bench main_job
+
+softhsm:
+	@if [ -z "$(SOFTHSM)" ]; then \
+	  echo "SoftHSM is missing: installing the Debian package softhsm2 (a PKCS#11 token in software)"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq softhsm2; \
+	  else sudo apt-get update -qq && sudo apt-get install -y -qq softhsm2; fi; \
+	fi
+
+runner:
+	@command -v cargo-nextest >/dev/null || { echo "installing cargo-nextest (the test runner)"; $(CARGO) install --locked --quiet cargo-nextest; }

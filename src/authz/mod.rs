@@ -1,0 +1,188 @@
+//! Who may do what. The border of authorization: [`Authz::authorize`] answers with a [`Permit`] or a [`Denied`], and
+//! nothing outside this module knows how the answer was found. Default deny: what no rule allows is refused.
+
+mod action;
+mod caller;
+mod matrix;
+mod resource;
+
+pub use action::Action;
+pub use caller::{Caller, Phone, Principal, PrincipalEntry, PrincipalUri, PrincipalUriError, Role};
+pub use resource::{Resource, ResourceKind};
+
+use std::collections::BTreeMap;
+
+/// The configured principals, and the rules over them.
+#[derive(Debug)]
+pub struct Authz {
+    principals: BTreeMap<PrincipalUri, Principal>,
+}
+
+/// The configured principals contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the principal {0} is configured more than once")]
+pub struct TwicePrincipal(PrincipalUri);
+
+/// Proof that `caller` may do `action` to `resource`: made only by [`Authz::authorize`], used up by the audit event.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a permit ends in an audit event"]
+pub struct Permit {
+    caller: Caller,
+    action: Action,
+    resource: Resource,
+    policies: Vec<String>,
+}
+
+/// No rule allows it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{caller} may not {action} on {resource}")]
+pub struct Denied {
+    caller: Caller,
+    action: Action,
+    resource: Resource,
+}
+
+impl Authz {
+    /// The border over the configured principals.
+    ///
+    /// # Errors
+    /// [`TwicePrincipal`] when two entries have the same URI: which of two roles would hold must not depend on their order.
+    pub fn new(entries: impl IntoIterator<Item = PrincipalEntry>) -> Result<Self, TwicePrincipal> {
+        let mut principals = BTreeMap::new();
+        for entry in entries {
+            let uri = entry.uri.clone();
+            if principals.insert(uri.clone(), Principal::new(entry)).is_some() {
+                return Err(TwicePrincipal(uri));
+            }
+        }
+        Ok(Self { principals })
+    }
+
+    /// The caller behind a client certificate's subjectAltName URI, if it is configured.
+    pub fn identify(&self, uri: &str) -> Option<Caller> {
+        let uri = uri.parse::<PrincipalUri>().ok()?;
+        self.principals.get(&uri).cloned().map(Caller::Principal)
+    }
+
+    /// May `caller` do `action` to `resource`?
+    ///
+    /// # Errors
+    /// [`Denied`] when no rule allows it, or the action does not apply to this kind of resource.
+    pub fn authorize(&self, caller: &Caller, action: Action, resource: &Resource) -> Result<Permit, Denied> {
+        let policies = matrix::rules_that_allow(caller, action, resource);
+        if policies.is_empty() || !self.still_configured(caller) {
+            return Err(Denied { caller: caller.clone(), action, resource: resource.clone() });
+        }
+        Ok(Permit { caller: caller.clone(), action, resource: resource.clone(), policies })
+    }
+
+    /// A principal made by another `Authz` (an older configuration) has no standing here.
+    fn still_configured(&self, caller: &Caller) -> bool {
+        match caller {
+            Caller::Principal(principal) => self.principals.get(principal.uri()) == Some(principal),
+            Caller::Phone(_) | Caller::System(_) => true,
+        }
+    }
+}
+
+impl Permit {
+    /// Who.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Does what.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// To what.
+    pub fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The ids of the policies that allow it, at least one.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
+}
+
+impl Denied {
+    /// The reason code of every denial.
+    pub const REASON: &'static str = "not-permitted";
+
+    /// Who.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Wanted to do what.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// To what.
+    pub fn resource(&self) -> &Resource {
+        &self.resource
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{AcquirerId, MerchantId};
+    use std::collections::BTreeSet;
+
+    fn backend(acquirers: &[&str]) -> PrincipalEntry {
+        PrincipalEntry {
+            uri: "spiffe://example/back-end".parse().expect("parses"),
+            role: Role::Backend,
+            acquirers: acquirers.iter().map(|name| name.parse().expect("parses")).collect(),
+        }
+    }
+
+    #[test]
+    fn a_permit_says_who_what_where_and_why() {
+        let authz = Authz::new([backend(&["acme"])]).expect("one principal");
+        let caller = authz.identify("spiffe://example/back-end").expect("configured");
+        let merchant: MerchantId = "m-1".parse().expect("parses");
+        let acme: AcquirerId = "acme".parse().expect("parses");
+        let permit = authz.authorize(&caller, Action::RegisterMerchant, &Resource::merchant(&merchant, &acme)).expect("allowed");
+        assert_eq!(permit.caller().to_string(), "backend:spiffe://example/back-end");
+        assert_eq!(permit.action(), Action::RegisterMerchant);
+        assert_eq!(permit.resource().to_string(), "merchant m-1");
+        assert_eq!(permit.policies(), ["built-in:backend-manages-own-acquirer"]);
+    }
+
+    #[test]
+    fn an_unknown_certificate_is_nobody() {
+        let authz = Authz::new([backend(&["acme"])]).expect("one principal");
+        assert!(authz.identify("spiffe://example/back-end/").is_none());
+        assert!(authz.identify("").is_none());
+    }
+
+    #[test]
+    fn the_same_uri_twice_is_refused() {
+        assert!(Authz::new([backend(&["acme"]), backend(&["other"])]).is_err());
+    }
+
+    #[test]
+    fn a_principal_of_an_older_configuration_is_denied() {
+        let older = Authz::new([backend(&["acme", "other"])]).expect("one principal");
+        let newer = Authz::new([backend(&["acme"])]).expect("one principal");
+        let caller = older.identify("spiffe://example/back-end").expect("configured");
+        let all = Resource::devices(&BTreeSet::from(["acme".parse().expect("parses")]));
+        assert!(older.authorize(&caller, Action::ListDevices, &all).is_ok());
+        assert!(newer.authorize(&caller, Action::ListDevices, &all).is_err());
+    }
+
+    #[test]
+    fn a_list_over_one_foreign_acquirer_is_denied_whole() {
+        let authz = Authz::new([backend(&["acme"])]).expect("one principal");
+        let caller = authz.identify("spiffe://example/back-end").expect("configured");
+        let acquirers = |names: &[&str]| names.iter().map(|name| name.parse().expect("parses")).collect::<BTreeSet<_>>();
+        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&["acme"]))).is_ok());
+        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&["acme", "other"]))).is_err());
+        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&[]))).is_err());
+    }
+}

@@ -1,0 +1,296 @@
+//! `tillward device`: enrolled phones as the operator sees them, and the simulated phone.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tillward_device::evidence::Findings;
+use tillward_device::phone::Phone;
+use tillward_device::qr::Activation as Qr;
+use tillward_device::trust::RootPin;
+
+use super::phone::{Line, now, sound_findings, status};
+use super::{Reach, output};
+
+/// Devices.
+#[derive(Debug, Subcommand)]
+pub(super) enum Device {
+    /// List devices
+    List {
+        /// Only in this state: active, suspended or retired
+        #[arg(long)]
+        state: Option<String>,
+        /// Only of this terminal
+        #[arg(long)]
+        terminal: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show a device
+    Show {
+        /// The device
+        device: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Stop a device until it is resumed
+    Suspend(Move),
+    /// Let a suspended device work again; it has to attest afresh
+    Resume(Move),
+    /// End a device for ever: its certificate is revoked
+    Retire(Move),
+    /// Simulated phone: enrol with an activation code
+    Enrol(Enrol),
+    /// Simulated phone: attest
+    Attest(Attest),
+    /// Simulated phone: renew the certificate
+    Renew(Simulated),
+    /// Simulated phone: encrypt account data for the back end
+    Pay(Pay),
+    /// Simulated phone: sign a payment request for the consumer's device, and verify it as that device would
+    Request(Request),
+}
+
+/// A move along the life cycle.
+#[derive(Debug, Args)]
+pub(super) struct Move {
+    /// The device
+    device: String,
+    /// Why: lost, stolen, compromised, replaced, closed, investigation or cleared
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Where a simulated phone lives.
+#[derive(Debug, Args)]
+pub(super) struct Simulated {
+    /// The phone's folder
+    #[arg(long)]
+    phone: PathBuf,
+}
+
+/// Enrolment of a simulated phone.
+#[derive(Debug, Args)]
+pub(super) struct Enrol {
+    #[command(flatten)]
+    simulated: Simulated,
+    /// What the QR picture of the activation holds
+    #[arg(long)]
+    qr: String,
+    /// Authority of the device listener's TLS certificate, PEM
+    #[arg(long)]
+    ca: PathBuf,
+    #[command(flatten)]
+    found: Found,
+}
+
+/// Attestation of a simulated phone.
+#[derive(Debug, Args)]
+pub(super) struct Attest {
+    #[command(flatten)]
+    simulated: Simulated,
+    #[command(flatten)]
+    found: Found,
+}
+
+/// What is wrong with the simulated phone.
+#[derive(Debug, Args)]
+struct Found {
+    /// A debugger is attached
+    #[arg(long)]
+    debugger: bool,
+    /// The phone is rooted
+    #[arg(long)]
+    root: bool,
+    /// The phone is an emulator
+    #[arg(long)]
+    emulator: bool,
+    /// Security patch level, YYYY-MM
+    #[arg(long)]
+    patch_level: Option<String>,
+}
+
+impl Found {
+    fn findings(&self) -> Findings {
+        let mut findings = sound_findings();
+        findings.debugger = self.debugger;
+        findings.root = self.root;
+        findings.emulator = self.emulator;
+        if let Some(level) = &self.patch_level {
+            findings.patch_level.clone_from(level);
+        }
+        findings
+    }
+}
+
+/// A payment message.
+#[derive(Debug, Args)]
+pub(super) struct Pay {
+    #[command(flatten)]
+    simulated: Simulated,
+    /// The account data, as text
+    #[arg(long)]
+    account_data: String,
+    /// Where to write the message; standard output if absent
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// A payment request.
+#[derive(Debug, Args)]
+pub(super) struct Request {
+    #[command(flatten)]
+    simulated: Simulated,
+    /// Amount in the currency's minor unit
+    #[arg(long)]
+    amount: u64,
+    /// Currency (ISO 4217)
+    #[arg(long, default_value = "EUR")]
+    currency: String,
+}
+
+/// What a phone's application is shipped with, kept beside the phone.
+#[derive(Debug, Serialize, Deserialize)]
+struct Shipped {
+    url: String,
+    ca: PathBuf,
+    root: String,
+}
+
+impl Simulated {
+    fn line(&self) -> anyhow::Result<Line> {
+        let path = self.phone.join("line.json");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} is not the folder of a phone", self.phone.display()))?;
+        let shipped: Shipped = serde_json::from_str(&text)?;
+        let pin = data_encoding::HEXLOWER.decode(shipped.root.as_bytes())?;
+        let pin = <[u8; 32]>::try_from(pin.as_slice()).context("the root pin has 32 bytes")?;
+        Line::open(&shipped.url, &shipped.ca, RootPin(pin))
+    }
+
+    fn load(&self) -> anyhow::Result<Phone> {
+        Ok(Phone::load(&self.phone)?)
+    }
+}
+
+pub(super) async fn run(command: Device) -> anyhow::Result<()> {
+    match command {
+        Device::List { state, terminal, reach } => list(&reach, state, terminal).await,
+        Device::Show { device, reach } => {
+            reach.print(&reach.api()?.get(&format!("/v1/devices/{device}")).await?);
+            Ok(())
+        }
+        Device::Suspend(args) => move_device(args, "suspend").await,
+        Device::Resume(args) => move_device(args, "resume").await,
+        Device::Retire(args) => move_device(args, "retire").await,
+        Device::Enrol(args) => enrol(args).await,
+        Device::Attest(args) => attest(args).await,
+        Device::Renew(args) => renew(args).await,
+        Device::Pay(args) => pay(&args),
+        Device::Request(args) => request(args).await,
+    }
+}
+
+async fn list(reach: &Reach, state: Option<String>, terminal: Option<String>) -> anyhow::Result<()> {
+    let mut query = Vec::new();
+    query.extend(state.map(|state| format!("state={state}")));
+    query.extend(terminal.map(|terminal| format!("terminal={terminal}")));
+    let api = reach.api()?;
+    let mut devices: Vec<Value> = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let mut parts = query.clone();
+        parts.extend(after.map(|after| format!("after={after}")));
+        let page = api.get(&format!("/v1/devices?{}", parts.join("&"))).await?;
+        devices.extend(page.get("devices").and_then(Value::as_array).cloned().unwrap_or_default());
+        after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    if reach.json {
+        output::json(&json!({"devices": devices}));
+        return Ok(());
+    }
+    let columns = ["device", "terminal", "merchant", "level", "state", "ikid", "enrolled"];
+    let rows: Vec<Vec<String>> =
+        devices.iter().map(|d| columns.map(|name| d.get(name).and_then(Value::as_str).unwrap_or("-").to_owned()).to_vec()).collect();
+    output::table(&columns, &rows);
+    Ok(())
+}
+
+async fn move_device(args: Move, verb: &str) -> anyhow::Result<()> {
+    let answer = args.reach.api()?.post(&format!("/v1/devices/{}/{verb}", args.device), &json!({"reason": args.reason})).await?;
+    args.reach.print(&answer);
+    Ok(())
+}
+
+async fn enrol(args: Enrol) -> anyhow::Result<()> {
+    let qr = Qr::parse(&args.qr)?;
+    let ca = args.ca.canonicalize().with_context(|| format!("cannot find {}", args.ca.display()))?;
+    if args.simulated.phone.join("line.json").exists() {
+        bail!("{} holds a phone already", args.simulated.phone.display());
+    }
+    let line = Line::open(&qr.url, &ca, RootPin(qr.root.0))?;
+    let trust = line.trust().await?;
+    let mut phone = line.enrol(&trust, qr.code.expose_symbols(), &args.found.findings()).await?;
+    std::fs::create_dir_all(&args.simulated.phone)?;
+    phone.save(&args.simulated.phone)?;
+    let shipped = Shipped { url: qr.url, ca, root: data_encoding::HEXLOWER.encode(&qr.root.0) };
+    std::fs::write(args.simulated.phone.join("line.json"), serde_json::to_string_pretty(&shipped)?)?;
+    println!("device     {}", phone.device());
+    println!("PIN key    {}", phone.pin_ikid());
+    println!("data key   {}", phone.data_ikid());
+    println!("level      {}", phone.attestation_policy().level);
+    Ok(())
+}
+
+async fn attest(args: Attest) -> anyhow::Result<()> {
+    let line = args.simulated.line()?;
+    let trust = line.trust().await?;
+    let mut phone = args.simulated.load()?;
+    let result = line.attest(&trust, &mut phone, &args.found.findings()).await?;
+    println!("result     {}", status(&result));
+    println!("until      {}", crate::clock::UnixTime(result.exp).rfc3339());
+    Ok(())
+}
+
+async fn renew(args: Simulated) -> anyhow::Result<()> {
+    let line = args.line()?;
+    let trust = line.trust().await?;
+    let mut phone = args.load()?;
+    line.renew(&trust, &mut phone).await?;
+    println!("renewed    {}", phone.device());
+    Ok(())
+}
+
+fn pay(args: &Pay) -> anyhow::Result<()> {
+    let mut phone = args.simulated.load()?;
+    let message = phone.pay(args.account_data.as_bytes(), b"")?;
+    let text = serde_json::to_string_pretty(&message)?;
+    match &args.out {
+        Some(path) => std::fs::write(path, text)?,
+        None => println!("{text}"),
+    }
+    Ok(())
+}
+
+async fn request(args: Request) -> anyhow::Result<()> {
+    let line = args.simulated.line()?;
+    let trust = line.trust().await?;
+    let phone = args.simulated.load()?;
+    let signed = phone.payment_request(args.amount.try_into()?, args.currency.parse()?, now())?;
+    let verified = tillward_device::consumer::verify(&signed, &trust, &tillward_device::consumer::Acceptance::default(), now())?;
+    println!("{signed}");
+    println!(
+        "verified   merchant {} terminal {}, {} {}",
+        verified.identity.merchant,
+        verified.identity.terminal,
+        u64::from(verified.amount),
+        verified.currency
+    );
+    Ok(())
+}

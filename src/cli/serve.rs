@@ -1,0 +1,67 @@
+//! `tillward serve`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::Listeners;
+
+/// Arguments of `tillward serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Configuration file
+    #[arg(long, default_value = "tillward.toml")]
+    config: PathBuf,
+    /// Log filter: a level, or levels by module such as `info,tillward=debug`
+    #[arg(long, default_value = "info")]
+    log: String,
+}
+
+pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log).context("--log is not a filter")?)
+        .with_writer(std::io::stderr)
+        .init();
+    std::panic::set_hook(Box::new(|info| {
+        // The payload of a panic can hold data; where it happened is enough.
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic");
+    }));
+    let config = Config::read(&args.config)?;
+    let listeners = Listeners::bind(&config).await?;
+    let addresses = listeners.addresses()?;
+    let device_url = config.listen.device.url.clone().unwrap_or_else(|| format!("https://{}", addresses.device));
+    let app = Arc::new(App::open(&config, super::this_program()?, device_url, Clock::system()).await?);
+
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("stopping: no new connections, open requests end");
+        let _ = stop.send(true);
+    });
+    // One line on standard output says that the service serves, and where: for people, and for whoever started it.
+    println!("{}", json!({"serving": addresses}));
+    tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
+    let hsm = app.hsm.clone();
+    let store = app.store.clone();
+    listeners.serve(app, &config, stopped).await;
+    store.close().await;
+    hsm.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `tillward terminal`
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Reach, activation};
+
+/// Terminals.
+#[derive(Debug, Subcommand)]
+pub(super) enum Terminal {
+    /// Register a terminal; the same content again changes nothing
+    Add {
+        /// The terminal's id
+        terminal: String,
+        /// Its merchant
+        #[arg(long)]
+        merchant: String,
+        /// Security level, as the appraisal policy names it
+        #[arg(long, default_value = "standard")]
+        level: String,
+        /// Terminal configuration, a JSON object that goes to the phone as it is
+        #[arg(long, default_value = "{}")]
+        configuration: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show a terminal
+    Show {
+        /// The terminal's id
+        terminal: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Retire the terminal's phone and give a code for a new one
+    Replace {
+        /// The terminal's id
+        terminal: String,
+        /// Why; kept in the audit log
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+pub(super) async fn run(command: Terminal) -> anyhow::Result<()> {
+    match command {
+        Terminal::Add { terminal, merchant, level, configuration, reach } => {
+            let configuration: Value = serde_json::from_str(&configuration).context("--configuration must be a JSON object")?;
+            let body = json!({"merchant": merchant, "level": level, "configuration": configuration});
+            reach.print(&reach.api()?.put(&format!("/v1/terminals/{terminal}"), &body).await?);
+        }
+        Terminal::Show { terminal, reach } => reach.print(&reach.api()?.get(&format!("/v1/terminals/{terminal}")).await?),
+        Terminal::Replace { terminal, reason, reach } => {
+            let answer = reach.api()?.post(&format!("/v1/terminals/{terminal}/replace"), &json!({"reason": reason})).await?;
+            activation::print_code(&reach, &answer);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! The device listener: what a phone can ask. docs/protocol.md is its page.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::extract::{Id, JsonBytes};
+use crate::app::App;
+use crate::id::DeviceId;
+use crate::ops;
+use crate::ops::context::Context;
+use crate::ops::error::OpError;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/device/v1/trust", get(trust))
+        .route("/device/v1/crl", get(crl))
+        .route("/device/v1/enrolment/parameters", get(parameters))
+        .route("/device/v1/enrolment/challenge", post(enrolment_challenge))
+        .route("/device/v1/enrolment", post(enrol))
+        .route("/device/v1/devices/{device}/challenge", post(device_challenge))
+        .route("/device/v1/devices/{device}/attestation", post(attest))
+        .route("/device/v1/devices/{device}/certificate", post(renew))
+}
+
+type Answer = Result<axum::Json<Value>, OpError>;
+
+async fn trust(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError> {
+    Ok(axum::Json(ops::trust_bundle(&app).await?))
+}
+
+async fn crl(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError> {
+    let der = ops::current_crl(&app).await?;
+    Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der))
+}
+
+async fn parameters(State(app): State<Arc<App>>) -> Answer {
+    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app).await?})))
+}
+
+async fn enrolment_challenge(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Answer {
+    Ok(axum::Json(json!({"challenge": ops::enrolment_challenge(&app, &context, &body).await?})))
+}
+
+async fn enrol(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Answer {
+    Ok(axum::Json(json!({"package": ops::enrol(&app, &context, &body).await?})))
+}
+
+async fn device_challenge(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
+    Ok(axum::Json(json!({"challenge": ops::device_challenge(&app, &context, &device, &body).await?})))
+}
+
+async fn attest(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
+    Ok(axum::Json(json!({"result": ops::attest(&app, &context, &device, &body).await?})))
+}
+
+async fn renew(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
+    Ok(axum::Json(json!({"certificate_chain": ops::renew_certificate(&app, &context, &device, &body).await?})))
+}

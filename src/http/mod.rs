@@ -1,0 +1,147 @@
+//! The HTTP border: three listeners, each with its own router. What is public stands in [`device`], what back ends and operators
+//! see in [`v1`], what only this machine sees in [`local`].
+
+mod device;
+mod extract;
+pub mod listener;
+mod local;
+mod metrics;
+mod problem;
+mod request;
+mod tls;
+mod v1;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::ops::reason::Reason;
+use listener::Peer;
+use metrics::Metrics;
+use problem::Problem;
+use request::{Border, around};
+
+pub use tls::TlsError;
+
+/// Why the service cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// TLS files missing or not fitting.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address cannot be taken.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The three listeners, bound and not yet serving.
+pub struct Listeners {
+    device: (TcpListener, Arc<rustls::ServerConfig>),
+    backend: (TcpListener, Arc<rustls::ServerConfig>),
+    local: TcpListener,
+}
+
+/// The addresses really listened on.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Addresses {
+    /// Phones.
+    pub device: SocketAddr,
+    /// Back ends and operators.
+    pub backend: SocketAddr,
+    /// Health and metrics.
+    pub local: SocketAddr,
+}
+
+impl Listeners {
+    /// Reads the TLS files and takes the addresses.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub async fn bind(config: &Config) -> Result<Self, ListenError> {
+        let bind = async |address: SocketAddr| TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source });
+        let listen = &config.listen;
+        Ok(Self {
+            device: (bind(listen.device.address).await?, tls::device(&listen.device)?),
+            backend: (bind(listen.backend.address).await?, tls::backend(&listen.backend)?),
+            local: bind(listen.local.address).await?,
+        })
+    }
+
+    /// Reads the TLS files as [`Self::bind`] does, and takes no address.
+    ///
+    /// # Errors
+    /// [`ListenError::Tls`].
+    pub fn check(config: &Config) -> Result<(), ListenError> {
+        tls::device(&config.listen.device)?;
+        tls::backend(&config.listen.backend)?;
+        Ok(())
+    }
+
+    /// The addresses; with port 0 in the configuration, the ports that the system gave.
+    ///
+    /// # Errors
+    /// The system's, if a socket is gone.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses { device: self.device.0.local_addr()?, backend: self.backend.0.local_addr()?, local: self.local.local_addr()? })
+    }
+
+    /// Serves until `stop` turns true; returns when every listener has drained.
+    pub async fn serve(self, app: Arc<App>, config: &Config, stop: watch::Receiver<bool>) {
+        let metrics = Arc::new(Metrics::default());
+        let limits = &config.limits;
+        let router = |routes: Router<Arc<App>>, listener: &'static str| {
+            let border = Border {
+                listener,
+                arrival: Duration::from_millis(limits.handshake_ms),
+                deadline: Duration::from_millis(limits.request_ms),
+                places: Arc::new(Semaphore::new(limits.requests)),
+                metrics: metrics.clone(),
+            };
+            routes
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(middleware::from_fn_with_state(border, around))
+                .layer(DefaultBodyLimit::max(limits.body_bytes))
+                .with_state(app.clone())
+        };
+        let device = router(device::routes(), "device");
+        let backend = router(v1::routes().layer(middleware::from_fn_with_state(app.clone(), identified)), "backend");
+        let local = router(local::routes(metrics.clone()), "local");
+        tokio::join!(
+            listener::serve("device", self.device.0, Some(self.device.1), device, limits.clone(), stop.clone()),
+            listener::serve("backend", self.backend.0, Some(self.backend.1), backend, limits.clone(), stop.clone()),
+            listener::serve("local", self.local, None, local, limits.clone(), stop),
+        );
+    }
+}
+
+/// Puts the principal beside the request; a connection whose certificate names nobody that is configured ends here.
+async fn identified(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    match peer.principal.and_then(|uri| app.authz.identify(&uri)) {
+        Some(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        None => Problem::new(Reason::NotPermitted.with("the client certificate names no principal of this service")).into_response(),
+    }
+}
+
+/// A panic is a defect: the caller gets a 500 with the request id, the log says where (the panic hook), and the service goes on.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::new(Reason::Internal.into()).into_response()
+}

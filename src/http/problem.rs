@@ -1,0 +1,97 @@
+//! The only mapping from an operation's error to HTTP: RFC 9457 problem documents.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::ops::error::{OpError, Refusal};
+use crate::ops::reason::Reason;
+
+/// The body of every answer that is not a success. `request_id` is filled in by the request layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    request_id: String,
+}
+
+impl Problem {
+    /// The problem document of a refusal.
+    pub fn new(refusal: Refusal) -> Self {
+        let reason = refusal.reason;
+        Self {
+            kind: format!("urn:tillward:problem:{}", reason.code()),
+            title: reason.title(),
+            status: reason.status(),
+            reason: reason.code(),
+            detail: refusal.detail,
+            challenge: refusal.challenge,
+            request_id: String::new(),
+        }
+    }
+
+    /// The stable code.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// The same document for this request.
+    #[must_use]
+    pub fn for_request(mut self, request_id: &str) -> Self {
+        request_id.clone_into(&mut self.request_id);
+        self
+    }
+}
+
+/// The answer: status, problem document, and for 503 when to ask again. The document also travels as an extension, so that
+/// the request layer can add the request id.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.clone())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl IntoResponse for OpError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refusal) => Problem::new(refusal).into_response(),
+            Self::Unavailable { reason, source } => {
+                tracing::warn!(reason = reason.code(), error = %chain(source.as_ref()), "unavailable");
+                Problem::new(reason.into()).into_response()
+            }
+            Self::Internal { doing, source } => {
+                tracing::error!(doing, error = %chain(source.as_ref()), "internal error");
+                Problem::new(Reason::Internal.into()).into_response()
+            }
+        }
+    }
+}
+
+/// An error and what lies under it, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

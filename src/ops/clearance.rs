@@ -1,0 +1,91 @@
+//! Says whether a phone may take a payment now. Given if its last attestation is affirming and younger than its level's threshold
+//! (EP4009261); else refused, with the challenge for a fresh one. Fails closed.
+
+use serde::{Deserialize, Serialize};
+
+use super::challenge::signed_challenge;
+use super::context::Context;
+use super::enrol::level_of;
+use super::error::{OpError, Refusal};
+use super::read_device::{load_device, not_active};
+use super::reason::Reason;
+use super::refuse;
+use crate::app::App;
+use crate::attestation::appraisal::Tier;
+use crate::attestation::challenge::Target;
+use crate::audit::AuditEvent;
+use crate::authz::Action;
+use crate::enrolment::state::DeviceState;
+use crate::id::DeviceId;
+use crate::store::{self, ClearanceId, Purpose};
+
+/// Body of the request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearanceBody {
+    /// The device.
+    pub device: DeviceId,
+    /// payment, or pin: asked again before PIN entry.
+    pub purpose: Purpose,
+}
+
+/// A clearance that was given.
+#[derive(Debug, Serialize)]
+pub struct Clearance {
+    /// Its id, to be kept with the payment.
+    pub clearance: String,
+    /// The device.
+    pub device: DeviceId,
+    /// What for.
+    pub purpose: Purpose,
+    /// When the phone was last found intact, RFC 3339.
+    pub attested: String,
+    /// Until when this holds, RFC 3339.
+    pub expires: String,
+}
+
+/// Gives a clearance, or says that a fresh attestation is needed.
+#[tracing::instrument(skip_all)]
+pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) -> Result<Clearance, OpError> {
+    let (row, permit) = load_device(app, context, &body.device, Action::Clear).await?;
+    if let Some(reason) = not_active(row.state) {
+        return Err(refuse(app, context, permit, reason).await);
+    }
+    let Some((result, expires)) = fresh_result(app, &row).await? else {
+        let mut refusal = Refusal::from(Reason::AttestationStale);
+        refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);
+        return Err(refuse(app, context, permit, refusal).await);
+    };
+    let random: [u8; 16] =
+        app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing a clearance id", "the HSM gave another length"))?;
+    let id = ClearanceId(random);
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    // One that was stopped since it was loaded gets none.
+    if !tx.hold_device(&row.id, DeviceState::Active).await? {
+        drop(tx);
+        return Err(refuse(app, context, permit, Reason::DeviceSuspended).await);
+    }
+    let clearance = store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
+    tx.insert_clearance(&clearance).await?;
+    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("expires", expires)).await?;
+    Ok(Clearance {
+        clearance: id.to_string(),
+        device: row.id,
+        purpose: body.purpose,
+        attested: result.issued.rfc3339(),
+        expires: expires.rfc3339(),
+    })
+}
+
+/// The device's last result, if it is affirming and younger than the threshold of its level, and until when it is.
+pub(super) async fn fresh_result(
+    app: &App,
+    device: &store::Device,
+) -> Result<Option<(store::AttestationResult, crate::clock::UnixTime)>, OpError> {
+    let level = level_of(app, &device.level)?;
+    let Some(last) = app.store.read().await?.find_last_result(&device.id).await? else { return Ok(None) };
+    let fresh = last.status == Tier::Affirming.name() && level.is_fresh(last.issued, app.clock.now());
+    let expires = last.issued.plus(i64::from(level.threshold()));
+    Ok(fresh.then_some((last, expires)))
+}

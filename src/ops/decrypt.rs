@@ -1,0 +1,57 @@
+//! Verifies and decrypts a phone's payment message, on the token. PIN blocks do not come here: their base derivation key is in the
+//! acquirer's payment HSM, and the HSM host refuses its KSN.
+
+use serde::{Serialize, Serializer};
+use tillward_hsm::{HsmError, Refusal as HsmRefusal};
+use zeroize::Zeroizing;
+
+use super::context::Context;
+use super::error::OpError;
+use super::reason::Reason;
+use super::refuse;
+use super::verify_mac::{load_by_ksn, parse_ksn};
+use crate::app::App;
+use crate::audit::{AuditEvent, Fact};
+use crate::authz::Action;
+use crate::id::DeviceId;
+use crate::payment::message::PaymentMessage;
+use crate::wire::b64url;
+
+/// A decrypted message.
+#[derive(Serialize)]
+pub struct Decrypted {
+    /// What the phone encrypted, base64url.
+    #[serde(serialize_with = "plain")]
+    plaintext: Zeroizing<String>,
+    /// The device whose key encrypted it.
+    device: DeviceId,
+}
+
+/// The way out: into the answer and nowhere else.
+fn plain<S: Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+impl std::fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decrypted").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// Verifies the MAC, then decrypts; nothing is decrypted whose MAC does not verify. The plaintext is given out only after the audit
+/// entry is durable.
+#[tracing::instrument(skip_all)]
+pub async fn decrypt(app: &App, context: &Context, body: &[u8]) -> Result<Decrypted, OpError> {
+    let message = PaymentMessage::parse(body)?;
+    let ksn = parse_ksn(message.ksn)?;
+    let (device, permit) = load_by_ksn(app, context, ksn, Action::Decrypt).await?;
+    let decrypted = app.hsm.dukpt_decrypt(ksn, message.iv, message.aad, message.ciphertext, message.mac).await;
+    let plaintext = match decrypted {
+        Ok(plaintext) => plaintext,
+        Err(HsmError::Refused(HsmRefusal::MacMismatch)) => return Err(refuse(app, context, permit, Reason::MacMismatch).await),
+        Err(HsmError::Refused(HsmRefusal::InvalidInput { .. })) => return Err(refuse(app, context, permit, Reason::DecryptionFailed).await),
+        Err(error) => return Err(error.into()),
+    };
+    app.store.record(AuditEvent::effect(permit, &context.occasion(app)).with("ksn", Fact::hex(&ksn.to_bytes()))).await?;
+    Ok(Decrypted { plaintext: Zeroizing::new(b64url::encode(&plaintext)), device: device.id })
+}

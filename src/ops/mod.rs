@@ -1,0 +1,109 @@
+//! THE TABLE OF CONTENTS: one verb a file, all of one shape: load, authorize (gives a `Permit`), decide (pure), act (the HSM),
+//! commit (takes the audit event). The name of the file is the name of the function, of its audit action and of its span.
+//!
+//! Where the HSM is asked, nothing is written on the token for a device: whatever a crash leaves, it leaves in memory. So the one
+//! transaction at the end is the whole effect, and asking again is safe.
+#![expect(clippy::missing_errors_doc, reason = "every operation answers an OpError; ops/error.rs says which, ops/reason.rs why")]
+
+pub mod authority;
+pub mod context;
+pub mod crl;
+pub mod derivation_ids;
+pub mod error;
+pub mod init;
+pub mod reason;
+pub mod stop_reason;
+
+mod attest;
+mod challenge;
+mod clearance;
+mod create_activation;
+mod decrypt;
+mod enrol;
+mod enrolment_parameters;
+mod issue_certificate;
+mod list_devices;
+mod read_activation;
+mod read_audit;
+mod read_device;
+mod read_keys;
+pub(crate) mod reconcile;
+mod register_merchant;
+mod register_terminal;
+mod renew_certificate;
+mod replace_device;
+mod resume_device;
+mod retire_device;
+mod revoke_activation;
+mod suspend_device;
+mod trust_bundle;
+mod verify_mac;
+
+pub use attest::attest;
+pub use challenge::{device_challenge, enrolment_challenge};
+pub use clearance::{Clearance, ClearanceBody, give_clearance};
+pub use create_activation::{ActivationBody, CreatedActivation, create_activation};
+pub use crl::current_crl;
+pub use decrypt::{Decrypted, decrypt};
+pub use enrol::enrol;
+pub use enrolment_parameters::enrolment_parameters;
+pub use list_devices::{DevicePage, DeviceQuery, list_devices};
+pub use read_activation::{Activation, read_activation};
+pub use read_audit::{AuditPage, AuditQuery, read_audit};
+pub use read_device::{Device, read_device};
+pub use read_keys::{KeyInventory, read_keys};
+pub use register_merchant::{Merchant, MerchantBody, read_merchant, register_merchant};
+pub use register_terminal::{Terminal, TerminalBody, read_terminal, register_terminal};
+pub use renew_certificate::renew_certificate;
+pub use replace_device::{Replaced, replace_device};
+pub use resume_device::resume_device;
+pub use retire_device::retire_device;
+pub use revoke_activation::revoke_activation;
+pub use stop_reason::ReasonBody;
+pub use suspend_device::suspend_device;
+pub use trust_bundle::trust_bundle;
+pub use verify_mac::{Verified, verify_mac};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::app::App;
+use crate::audit::{AuditEvent, Refusal as AuditRefusal};
+use crate::authz::{Action, Caller, Permit, Resource};
+use context::Context;
+use error::{OpError, Refusal};
+use reason::Reason;
+
+/// SHA-256 (FIPS 180-4).
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Asks the authorization border. A denial is written to the audit log before the caller hears of it.
+async fn authorize(app: &App, context: &Context, caller: &Caller, action: Action, resource: &Resource) -> Result<Permit, OpError> {
+    match app.authz.authorize(caller, action, resource) {
+        Ok(permit) => Ok(permit),
+        Err(denied) => {
+            app.store.record(AuditRefusal::denied(&denied, &context.occasion(app))).await?;
+            Err(Reason::NotPermitted.into())
+        }
+    }
+}
+
+/// Refuses what a permit allowed: wrong proof, wrong state. The refusal is in the audit log before the caller hears of it.
+async fn refuse(app: &App, context: &Context, permit: Permit, refusal: impl Into<Refusal>) -> OpError {
+    let refusal = refusal.into();
+    let event = AuditEvent::refused(permit, &context.occasion(app), refusal.reason.code());
+    match app.store.record(event).await {
+        Ok(()) => refusal.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// Refuses what is asked of something that does not exist.
+async fn turn_away(app: &App, context: &Context, caller: &Caller, action: Action, resource: &Resource, reason: Reason) -> OpError {
+    let event = AuditRefusal::turned_away(caller, action, resource, &context.occasion(app), reason.code());
+    match app.store.record(event).await {
+        Ok(()) => reason.into(),
+        Err(error) => error.into(),
+    }
+}

@@ -1,0 +1,3 @@
+//! Payments, pure: the message whose account data the back end asks for.
+
+pub mod message;

@@ -1,0 +1,24 @@
+//! Taking a restored database into use. What happened after the backup is not in it: a code that is open here may have been
+//! used, a device that is active here may have been retired. All of it is stopped; a person resumes what is sound.
+
+use super::StoreError;
+use super::db::Tx;
+
+impl Tx {
+    /// Revokes every activation that could still be used; how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn revoke_all_open_activations(&mut self) -> Result<u64, StoreError> {
+        self.run("activation", sqlx::query("UPDATE activation SET state = 'revoked' WHERE state IN ('open', 'locked')")).await
+    }
+
+    /// Suspends every active device; how many. Resuming one makes it attest afresh.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn suspend_all_devices(&mut self, reason: &'static str) -> Result<u64, StoreError> {
+        let statement = sqlx::query("UPDATE device SET state = 'suspended', state_reason = $1 WHERE state = 'active'").bind(reason);
+        self.run("device", statement).await
+    }
+}
