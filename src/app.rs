@@ -149,7 +149,7 @@ impl App {
             derivation_ids: DerivationIds::default(),
             crl: CrlCache::default(),
         };
-        crate::ops::reconcile(&app).await?;
+        crate::ops::reconcile::reconcile(&app).await?;
         Ok(app)
     }
 }

@@ -14,6 +14,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::{Config, ConfigError};
 use crate::http::Listeners;
 use crate::ops::authority::Authorities;
+use crate::ops::reconcile;
 use crate::store::Store;
 
 /// Arguments of `tillward doctor`.
@@ -89,6 +90,7 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
             checks.extend(hsm.status().await?.findings.into_iter().map(Check::from));
             let canary = hsm.canary().await.map(|()| "a signature was made and verified".to_owned());
             checks.push(Check::of("canary", &canary, "see the findings above"));
+            checks.push(acquirers(&hsm, config).await);
             Some(hsm)
         }
         Err(HsmError::Unavailable(Outage::NotReady(findings))) => {
@@ -108,6 +110,7 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
         checks.push(clock(store, now).await);
         if let Some(hsm) = &hsm {
             checks.push(certificates(store, hsm, now).await);
+            checks.push(restored(store, hsm, config).await);
         }
     }
     let policy = std::fs::read_to_string(&config.attestation.policy)
@@ -149,6 +152,24 @@ async fn certificates(store: &Store, hsm: &Hsm, now: UnixTime) -> Check {
         Err(error) => Err(OutOfTime(error.to_string())),
     };
     Check::of("certificates", &outcome, "`tillward init` makes what is missing")
+}
+
+/// What the service would refuse to start with: base derivation keys that the token lacks.
+async fn acquirers(hsm: &Hsm, config: &Config) -> Check {
+    let outcome = match reconcile::without_keys(hsm, &config.acquirers).await {
+        Ok(None) => Ok(format!("{} with base derivation keys", config.acquirers.len())),
+        Ok(Some(refused)) | Err(refused) => Err(refused),
+    };
+    Check::of("acquirers", &outcome, "`tillward init` makes what is missing")
+}
+
+/// What the service would refuse to start with: a database that is older than the token.
+async fn restored(store: &Store, hsm: &Hsm, config: &Config) -> Check {
+    let outcome = match reconcile::restored(store, hsm, &config.acquirers).await {
+        Ok(None) => Ok("the token does not know more than the database".to_owned()),
+        Ok(Some(refused)) | Err(refused) => Err(refused),
+    };
+    Check::of("restored-database", &outcome, "put the right database back, or accept this one")
 }
 
 fn print(checks: &[Check], failed: usize) {

@@ -74,6 +74,10 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
         drop(tx);
         return Err(refuse(app, context, permit, Reason::ChallengeReplayed).await);
     }
+    if !tx.hold_device(&row.id, DeviceState::Active).await? {
+        drop(tx);
+        return Err(refuse(app, context, permit, Reason::StateConflict).await);
+    }
     tx.insert_result(&store::NewResult {
         device: row.id.clone(),
         status: appraisal.status().name(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tillward_hsm::error::Fault;
 use tillward_hsm::{
-    AcquirerKeys, Algorithm, BdkId, Counter, DerivationId, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, KeyKind, KeyPurpose, KeySpec, Ksn,
-    KnownAnswer, KnownAnswerKey, OaepHash, OpenEnrolment, Outage, PublicKeyOf, Refusal, SigningKey, Usage,
+    AcquirerKeys, Algorithm, BdkId, Counter, DerivationId, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, KeyKind, KeyPurpose, KeySpec,
+    KnownAnswer, KnownAnswerKey, Ksn, OaepHash, OpenEnrolment, Outage, PublicKeyOf, Refusal, SigningKey, Usage,
 };
 
 use crate::softhsm::{ACME, BOLT, SoftHsm};
@@ -53,7 +53,8 @@ async fn init_makes_every_key_once_and_never_again() {
 
     let again = hsm.create_keys(SoftHsm::spec()).await.expect("finds");
     assert!(again.iter().all(|key| !key.created));
-    let fingerprints = |keys: &[tillward_hsm::KeyRecord]| keys.iter().map(|key| (key.label.clone(), key.fingerprint, key.kcv)).collect::<Vec<_>>();
+    let fingerprints =
+        |keys: &[tillward_hsm::KeyRecord]| keys.iter().map(|key| (key.label.clone(), key.fingerprint, key.kcv)).collect::<Vec<_>>();
     assert_eq!(fingerprints(&again), fingerprints(&made));
     let mut inventory = fingerprints(&hsm.inventory().await.expect("inventory"));
     let mut expected = fingerprints(&made);
@@ -78,7 +79,11 @@ async fn a_key_that_would_replace_another_is_refused_before_any_is_made() {
         let refused = refusal(hsm.create_keys(KeySpec { acquirers: vec![fresh.clone(), clash] }).await);
         assert!(matches!(refused, Refusal::KeyDiffers { .. }), "{refused:?}");
     }
-    for bad in [acquirer("a:b", BdkId([3; 4]), BdkId([4; 4]), 256), acquirer("x", BdkId([3; 4]), BdkId([3; 4]), 256), acquirer("x", BdkId([3; 4]), BdkId([4; 4]), 192)] {
+    for bad in [
+        acquirer("a:b", BdkId([3; 4]), BdkId([4; 4]), 256),
+        acquirer("x", BdkId([3; 4]), BdkId([3; 4]), 256),
+        acquirer("x", BdkId([3; 4]), BdkId([4; 4]), 192),
+    ] {
         assert!(matches!(refusal(hsm.create_keys(KeySpec { acquirers: vec![bad] }).await), Refusal::InvalidInput { .. }));
     }
     assert_eq!(hsm.inventory().await.expect("inventory"), before);

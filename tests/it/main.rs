@@ -1,8 +1,13 @@
-//! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm` and `service` prepare.
+//! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm`, `service` and
+//! `scene` prepare.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod flow;
 mod hsm;
+mod memory;
+mod scene;
 mod service;
 mod softhsm;
 mod software;
 mod store;
+mod storm;

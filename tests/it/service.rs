@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tillward::cli::api::Api;
+use tillward::cli::phone::Line;
 use tillward::cli::workplace::{self, Workplace};
+use tillward_device::trust::RootPin;
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tillward");
@@ -20,6 +22,7 @@ pub struct Service {
     pub workplace: Workplace,
     child: Option<Child>,
     log: PathBuf,
+    pin: [u8; 32],
     _dir: TempDir,
 }
 
@@ -32,7 +35,7 @@ impl Service {
         let text = std::fs::read_to_string(workplace.config()).expect("the configuration");
         std::fs::write(workplace.config(), adjust(text)).expect("the configuration");
         let init = Command::new(PROGRAM)
-            .args(["init", "--config"])
+            .args(["init", "--json", "--config"])
             .arg(workplace.config())
             .arg("--so-pin-file")
             .arg(workplace.so_pin())
@@ -40,7 +43,7 @@ impl Service {
             .expect("init starts");
         assert!(init.status.success(), "init: {}", String::from_utf8_lossy(&init.stderr));
         let log = dir.path().join("service.log");
-        let mut service = Self { workplace, child: None, log, _dir: dir };
+        let mut service = Self { workplace, child: None, log, pin: root_pin(&init.stdout), _dir: dir };
         service.restart();
         service
     }
@@ -50,9 +53,10 @@ impl Service {
         Self::start_with(|text| text)
     }
 
-    /// Starts the service (again) and waits for its line.
+    /// Starts the service (again) and waits for its line. It takes free ports: while it was away, others may have taken the old ones.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs");
+        self.forget_addresses();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
@@ -70,9 +74,21 @@ impl Service {
         self.child = Some(child);
     }
 
+    /// Writes port 0 into the configuration.
+    pub fn forget_addresses(&self) {
+        self.workplace.settle("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0").expect("settles");
+    }
+
     /// The process id of the service.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// The process ids of its HSM hosts.
+    pub fn hosts(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+        let children = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("children")).unwrap_or_default());
+        children.flat_map(|pids| pids.split_whitespace().map(|pid| pid.parse().expect("a number")).collect::<Vec<_>>()).collect()
     }
 
     /// SIGKILL.
@@ -123,13 +139,12 @@ impl Service {
 
     /// SHA-256 of the root certificate, as init prints it.
     pub fn root_pin(&self) -> [u8; 32] {
-        let output = self.tillward(&["init", "--json", "--config", self.workplace.config().to_str().expect("UTF-8")]);
-        let value: Value = serde_json::from_slice(&output).expect("JSON");
-        data_encoding::HEXLOWER
-            .decode(value["root_pin"].as_str().expect("a pin").as_bytes())
-            .expect("hex")
-            .try_into()
-            .expect("32 bytes")
+        self.pin
+    }
+
+    /// A phone's way to the running service.
+    pub fn line(&self) -> Line {
+        Line::open(&self.device_url(), &self.workplace.ca(), RootPin(self.pin)).expect("a line")
     }
 
     /// Runs the program to success and gives its standard output.
@@ -159,6 +174,13 @@ impl Drop for Service {
             eprintln!("--- log of the service\n{}", self.log_text());
         }
     }
+}
+
+/// The root pin in what `init --json` prints.
+fn root_pin(init: &[u8]) -> [u8; 32] {
+    let value: Value = serde_json::from_slice(init).expect("JSON");
+    let pin = value["root_pin"].as_str().expect("a pin");
+    data_encoding::HEXLOWER.decode(pin.as_bytes()).expect("hex").try_into().expect("32 bytes")
 }
 
 /// Where the shared test vectors are, if they are there; says loudly when they are not.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cryptoki::session::Session;
 use crossbeam_channel::Receiver;
+use cryptoki::session::Session;
 
 use super::context::{Context, Host};
 use super::fault::Fault;
