@@ -218,7 +218,9 @@ async fn evidence_that_was_changed_is_refused_and_uses_the_challenge_up() {
     assert_eq!(refused(transport.attest(phone.device(), &honest.request).await), "challenge-replayed", "one guess a challenge");
     assert_eq!(scene.device(&phone).await["state"], "active", "what somebody else sends does not stop a phone");
 
-    for (what, expected) in [("less", "evidence-incomplete"), ("unsigned", "evidence-signature-mismatch"), ("signed by another", "evidence-signature-mismatch")] {
+    for (what, expected) in
+        [("less", "evidence-incomplete"), ("unsigned", "evidence-signature-mismatch"), ("signed by another", "evidence-signature-mismatch")]
+    {
         let challenge = transport.device_challenge(phone.device(), Purpose::Attest).await.expect("a challenge");
         let mut request = phone.attest(&scene.trust, &challenge, &sound_findings(), now()).expect("an answer").request;
         match what {
