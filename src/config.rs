@@ -155,9 +155,9 @@ pub struct LocalListener {
 pub struct Limits {
     /// Longest request body, bytes.
     pub body_bytes: usize,
-    /// Longest time for one request, milliseconds.
+    /// Longest time for the work on one request that has arrived, milliseconds.
     pub request_ms: u64,
-    /// Longest time for a TLS handshake, and for the head of a request, milliseconds.
+    /// Longest time for a TLS handshake, for the head and for the body of a request, milliseconds.
     pub handshake_ms: u64,
     /// Open connections of one listener.
     pub connections: usize,

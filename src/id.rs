@@ -104,8 +104,8 @@ impl DeviceId {
         let mut value = u128::from_be_bytes(random);
         let mut symbols = [b'0'; 26];
         for symbol in symbols.iter_mut().rev() {
-            let index = usize::try_from(value & 31).expect("five bits fit");
-            *symbol = CROCKFORD.get(index).copied().expect("five bits index 32 symbols").to_ascii_lowercase();
+            let index = usize::from(value.to_le_bytes()[0] & 31);
+            *symbol = CROCKFORD[index].to_ascii_lowercase();
             value >>= 5;
         }
         Self(format!("dev_{}", String::from_utf8_lossy(&symbols)))

@@ -45,6 +45,9 @@ pub struct Api {
 
 impl Api {
     /// Reads a profile and what it names.
+    ///
+    /// # Errors
+    /// The profile, or a file that it names, is missing or not acceptable.
     pub fn open(profile: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(profile).with_context(|| format!("cannot read the profile {}", profile.display()))?;
         let parsed: Profile = toml::from_str(&text).with_context(|| format!("the profile {} is not acceptable", profile.display()))?;
@@ -61,6 +64,9 @@ impl Api {
     }
 
     /// One call: method, path, JSON body. Answers the JSON of a 2xx, or [`Refused`].
+    ///
+    /// # Errors
+    /// [`Refused`] inside, or what went wrong with the connection.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {
@@ -87,16 +93,25 @@ impl Api {
     }
 
     /// GET.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None).await
     }
 
     /// POST.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call(Method::POST, path, Some(body)).await
     }
 
     /// PUT.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
     pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call(Method::PUT, path, Some(body)).await
     }

@@ -35,9 +35,9 @@ pub(super) async fn run(args: Init) -> anyhow::Result<()> {
     let so_pin = args.so_pin_file.map(|path| path.canonicalize().with_context(|| format!("cannot find {}", path.display()))).transpose()?;
     let done = init::init(&config, this_program()?, so_pin.as_deref(), args.accept_restored_database, &Clock::system()).await?;
     if args.json {
-        output::json(&report(&done))
+        output::json(&report(&done));
     } else {
-        print(&done)
+        print(&done);
     }
     Ok(())
 }

@@ -36,7 +36,12 @@ pub(super) fn print_inventory(keys: &[Value]) {
             let attributes = key.get("attributes").and_then(Value::as_object).map(|map| {
                 map.iter().filter(|(_, on)| on.as_bool() == Some(true)).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
             });
-            let compare = key.get("kcv").and_then(Value::as_str).map_or_else(|| text(key, "fingerprint"), |kcv| format!("KCV {kcv}"));
+            let value = |name: &str| key.get(name).and_then(Value::as_str);
+            let compare = match (value("kcv"), value("check_value"), value("fingerprint")) {
+                (Some(kcv), ..) => format!("KCV {kcv}"),
+                (None, Some(check), _) => format!("ECB {check}"),
+                (None, None, fingerprint) => fingerprint.unwrap_or("-").to_owned(),
+            };
             vec![text(key, "label"), text(key, "kind"), compare, attributes.unwrap_or_default()]
         })
         .collect();

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use api::{Api, Refused};
+use tillward_device::http::HttpError;
 
 /// HSM-backed key management for phones that take card payments.
 #[derive(Debug, Parser)]
@@ -73,7 +74,7 @@ enum Command {
     Audit(audit::Audit),
     /// The HSM host process; started by `tillward serve`
     #[command(hide = true)]
-    HsmHost(hsm_host::HsmHost),
+    HsmHost(Box<hsm_host::HsmHost>),
 }
 
 /// Arguments of `tillward new`.
@@ -119,7 +120,7 @@ pub fn run() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::HsmHost(args) => return hsm_host::run(args),
+        Command::HsmHost(args) => return hsm_host::run(*args),
         Command::New(args) => make_new(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Init(args) => block_on(init::run(args)),
@@ -150,6 +151,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return if refused.status == 503 { 4 } else { 3 };
     }
+    if let Some(refusal) = error.chain().find_map(|e| e.downcast_ref::<HttpError>()).and_then(HttpError::refusal) {
+        return if refusal.status == 503 { 4 } else { 3 };
+    }
     if let Some(failed) = error.chain().find_map(|e| e.downcast_ref::<reqwest::Error>())
         && (failed.is_connect() || failed.is_timeout())
     {
@@ -164,6 +168,8 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 
 fn make_new(args: &New) -> anyhow::Result<()> {
     let made = workplace::create(&args.dir, &args.acquirer, None)?;
+    // Ports of its own, so that the profiles lead to the service; the demo and the tests take free ones.
+    made.settle("127.0.0.1:8443", "127.0.0.1:9443", "127.0.0.1:9080")?;
     let dir = made.dir.display();
     println!("Made {dir}. Next:");
     println!("  tillward init --config {dir}/tillward.toml --so-pin-file {dir}/so-pin");

@@ -41,6 +41,9 @@ pub struct Line {
 
 impl Line {
     /// A line to a device listener; `ca` is the authority of its TLS certificate.
+    ///
+    /// # Errors
+    /// `ca` is missing or is not PEM, or `url` is not one.
     pub fn open(url: &str, ca: &Path, pin: RootPin) -> anyhow::Result<Self> {
         let pem = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
         let client = reqwest::Client::builder()
@@ -51,11 +54,17 @@ impl Line {
     }
 
     /// The trust bundle, verified from the pin.
+    ///
+    /// # Errors
+    /// No answer, or a bundle that does not verify.
     pub async fn trust(&self) -> anyhow::Result<Trust> {
         Ok(Trust::verify(&self.transport.trust().await?, &self.pin, now())?)
     }
 
     /// Parameters and challenge, and the phone's answer to them: everything of an enrolment but the sending.
+    ///
+    /// # Errors
+    /// Not a code, no answer, a refusal, or parameters or a challenge that do not verify.
     pub async fn prepare(&self, trust: &Trust, code: &str, findings: &Findings) -> anyhow::Result<PendingEnrolment> {
         let enrolment = Enrolment::new(ActivationCode::parse(code)?);
         let parameters = self.transport.parameters().await?;
@@ -64,6 +73,9 @@ impl Line {
     }
 
     /// A whole enrolment.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`]; and a package that is not this phone's.
     pub async fn enrol(&self, trust: &Trust, code: &str, findings: &Findings) -> anyhow::Result<Phone> {
         let pending = self.prepare(trust, code, findings).await?;
         let package = self.transport.enrol(&pending).await?;
@@ -71,6 +83,9 @@ impl Line {
     }
 
     /// A whole attestation round.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or a challenge or a result that does not verify.
     pub async fn attest(&self, trust: &Trust, phone: &mut Phone, findings: &Findings) -> anyhow::Result<ResultClaims> {
         let challenge = self.transport.device_challenge(phone.device(), Purpose::Attest).await?;
         let attestation = phone.attest(trust, &challenge, findings, now())?;
@@ -79,6 +94,9 @@ impl Line {
     }
 
     /// A whole certificate renewal.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or a certificate that is not this phone's.
     pub async fn renew(&self, trust: &Trust, phone: &mut Phone) -> anyhow::Result<()> {
         let challenge = self.transport.device_challenge(phone.device(), Purpose::Renew).await?;
         let request = phone.renew(trust, &challenge, now())?;
@@ -110,6 +128,9 @@ pub fn status(result: &ResultClaims) -> &'static str {
 }
 
 /// The reason code of a refusal; anything else is an error of the line.
+///
+/// # Errors
+/// It was not refused, or there was no answer.
 pub fn refusal<T>(outcome: Result<T, HttpError>) -> anyhow::Result<String> {
     match outcome {
         Ok(_) => bail!("this should have been refused"),

@@ -20,7 +20,7 @@ pub(super) struct Serve {
     /// Configuration file
     #[arg(long, default_value = "tillward.toml")]
     config: PathBuf,
-    /// Log filter, as in RUST_LOG
+    /// Log filter: a level, or levels by module such as `info,tillward=debug`
     #[arg(long, default_value = "info")]
     log: String,
 }
@@ -29,6 +29,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
+        .with_span_list(false)
         .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log).context("--log is not a filter")?)
         .with_writer(std::io::stderr)
         .init();

@@ -1,6 +1,7 @@
 //! `tillward new DIR`: everything a first try needs in one folder: configuration, SoftHSM token folder, PIN, TLS of a throw-away
 //! authority, profiles for the roles. The demo and the tests start from the same folder.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -52,6 +53,9 @@ impl Workplace {
     }
 
     /// Writes the addresses that the service really listens on into configuration and profiles.
+    ///
+    /// # Errors
+    /// The files cannot be read or written, or somebody has changed the shape of the configuration.
     pub fn settle(&self, device: &str, backend: &str, local: &str) -> anyhow::Result<()> {
         let path = self.config();
         let mut text = fs::read_to_string(&path)?;
@@ -70,6 +74,9 @@ impl Workplace {
 }
 
 /// Makes the folder; refuses one that has a configuration already.
+///
+/// # Errors
+/// SoftHSM is not installed, the folder is in use, or cannot be written.
 pub fn create(dir: &Path, acquirer: &str, store_url: Option<&str>) -> anyhow::Result<Workplace> {
     let module = SOFTHSM.iter().find(|path| Path::new(path).exists()).context("SoftHSM is not installed: apt-get install softhsm2")?;
     for folder in ["", "tokens", "tls", "profiles"] {
@@ -132,9 +139,8 @@ bdk_data = "E1000002"
 "#
     );
     for role in ROLES {
-        config.push_str(&format!(
-            "\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n"
-        ));
+        let _ =
+            write!(config, "\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n");
         write_profile(&dir, role, "127.0.0.1:0")?;
     }
     fs::write(dir.join("tillward.toml"), config)?;

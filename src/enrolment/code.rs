@@ -153,7 +153,7 @@ fn push_symbols(symbols: &mut String, bytes: &[u8]) {
 /// A weighted sum over GF(32), c = Σ 2^(23-i)·s_i with x^5 = x^2 + 1 (docs/protocol.md §3.1): 2 generates the field's 31
 /// powers, so no two of the 24 places weigh the same, and it finds every single wrong symbol and every swap.
 fn check_symbol(symbols: &[u8]) -> Option<u8> {
-    let double = |c: usize| if c < 16 { 2 * c } else { (2 * c) ^ 37 };
+    let double = |c: usize| if c < 16 { 2 * c } else { (2 * c) ^ 0b10_0101 };
     let mut sum = 0;
     for symbol in symbols {
         sum = double(sum) ^ CROCKFORD.iter().position(|known| known == symbol)?;

@@ -11,6 +11,7 @@ use crate::audit::RequestId;
 use crate::authz::Caller;
 use crate::ops::context::Context;
 use crate::ops::reason::Reason;
+use crate::wire::Object;
 
 /// The bytes of a JSON body: media type checked, length limited. For bodies that have a parser of their own.
 pub(super) struct JsonBytes(pub Bytes);
@@ -44,6 +45,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Problem> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        // Derived parsers also take an array for a struct, and see no member twice inside a free-form one.
+        Object::parse(&bytes).map_err(|error| Problem::new(error.into()))?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Problem::new(

@@ -37,7 +37,7 @@ pub async fn serve(
     let graceful = Arc::new(GracefulShutdown::new());
     loop {
         let place = tokio::select! {
-            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+            Ok(place) = places.clone().acquire_owned() => place,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let stream = tokio::select! {

@@ -107,14 +107,15 @@ impl Listeners {
         let router = |routes: Router<Arc<App>>, listener: &'static str| {
             let border = Border {
                 listener,
+                arrival: Duration::from_millis(limits.handshake_ms),
                 deadline: Duration::from_millis(limits.request_ms),
                 places: Arc::new(Semaphore::new(limits.requests)),
                 metrics: metrics.clone(),
             };
             routes
                 .layer(CatchPanicLayer::custom(panicked))
-                .layer(DefaultBodyLimit::max(limits.body_bytes))
                 .layer(middleware::from_fn_with_state(border, around))
+                .layer(DefaultBodyLimit::max(limits.body_bytes))
                 .with_state(app.clone())
         };
         let device = router(device::routes(), "device");

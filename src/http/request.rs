@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{FromRequest as _, MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use crate::audit::RequestId;
+use crate::ops::error::Refusal;
 use crate::ops::reason::Reason;
 
 /// A fresh id: a name, not a secret. If the system has no randomness left, a constant still leads to the log line.
@@ -28,7 +29,9 @@ fn fresh_id() -> RequestId {
 pub(super) struct Border {
     /// The listener's name in logs and metrics.
     pub listener: &'static str,
-    /// Longest time for one request.
+    /// Longest time for a body to arrive.
+    pub arrival: Duration,
+    /// Longest time for the work on one request.
     pub deadline: Duration,
     /// Requests at work at once; more are answered 503 at once.
     pub places: Arc<Semaphore>,
@@ -48,10 +51,15 @@ pub(super) async fn around(State(border): State<Border>, mut request: Request, n
     let span = tracing::info_span!("request", listener = border.listener, request_id = %id, %method, %route);
     let started = Instant::now();
     let response = async {
+        // Before a place is taken: who sends half a request holds a connection, and keeps nobody else from being served.
+        let request = match arrive(request, border.arrival).await {
+            Ok(request) => request,
+            Err(reason) => return Problem::new(reason).into_response(),
+        };
         let Ok(_place) = border.places.try_acquire() else { return Problem::new(Reason::Busy.into()).into_response() };
         match tokio::time::timeout(border.deadline, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => Problem::new(Reason::RequestTimeout.into()).into_response(),
+            Err(_) => Problem::new(Reason::TimedOut.into()).into_response(),
         }
     }
     .instrument(span.clone())
@@ -63,6 +71,22 @@ pub(super) async fn around(State(border): State<Border>, mut request: Request, n
     let reason = response.extensions().get::<Problem>().map_or("", Problem::reason);
     span.in_scope(|| tracing::info!(status, reason, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered"));
     response
+}
+
+/// Waits for the body, which [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) bounds. Where no route is, none is read.
+async fn arrive(request: Request, arrival: Duration) -> Result<Request, Refusal> {
+    if request.body().is_end_stream() || request.extensions().get::<MatchedPath>().is_none() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let mut bounded = Request::new(body);
+    *bounded.extensions_mut() = parts.extensions.clone();
+    match tokio::time::timeout(arrival, Bytes::from_request(bounded, &())).await {
+        Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Reason::TooLarge.into()),
+        Ok(Err(_)) => Err(Reason::Malformed.with("the body did not arrive whole")),
+        Err(_) => Err(Reason::RequestTimeout.into()),
+    }
 }
 
 /// Adds the request id, and turns the framework's own bare errors into problem documents.

@@ -54,12 +54,9 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
         Err(error) => return Err(error),
     }
     let mac = MacVerified::by_hsm(transcript);
-    let verified = match VerifiedEvidence::at_attestation(evidence, &mac, request.signature.as_ref(), &enrolled_key(&row)?) {
-        Ok(verified) => verified,
-        Err(_) => {
-            let refusal = Reason::EvidenceSignatureMismatch.into();
-            return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
-        }
+    let Ok(verified) = VerifiedEvidence::at_attestation(evidence, &mac, request.signature.as_ref(), &enrolled_key(&row)?) else {
+        let refusal = Reason::EvidenceSignatureMismatch.into();
+        return Err(answered_wrongly(app, context, permit, &row, &challenge, refusal).await);
     };
     let level = level_of(app, &row.level)?;
     // The policy was changed since the challenge: the phone fetches a new one.
@@ -76,6 +73,10 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
     if !tx.use_challenge(challenge.nonce(), &row.id, now, challenge.expires()).await? {
         drop(tx);
         return Err(refuse(app, context, permit, Reason::ChallengeReplayed).await);
+    }
+    if !tx.hold_device(&row.id, DeviceState::Active).await? {
+        drop(tx);
+        return Err(refuse(app, context, permit, Reason::StateConflict).await);
     }
     tx.insert_result(&store::NewResult {
         device: row.id.clone(),

@@ -15,6 +15,7 @@ use crate::attestation::appraisal::Tier;
 use crate::attestation::challenge::Target;
 use crate::audit::AuditEvent;
 use crate::authz::Action;
+use crate::enrolment::state::DeviceState;
 use crate::id::DeviceId;
 use crate::store::{self, ClearanceId, Purpose};
 
@@ -60,12 +61,13 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     let id = ClearanceId(random);
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    let clearance = store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
-    // Conditional on the device's state: one that was suspended since it was loaded gets none.
-    if !tx.insert_clearance(&clearance).await? {
+    // One that was stopped since it was loaded gets none.
+    if !tx.hold_device(&row.id, DeviceState::Active).await? {
         drop(tx);
         return Err(refuse(app, context, permit, Reason::DeviceSuspended).await);
     }
+    let clearance = store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
+    tx.insert_clearance(&clearance).await?;
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("expires", expires)).await?;
     Ok(Clearance {
         clearance: id.to_string(),

@@ -1,5 +1,7 @@
 //! Reads the audit log in its own order.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::authorize;
@@ -27,7 +29,53 @@ pub struct AuditQuery {
 #[derive(Debug, Serialize)]
 pub struct AuditPage {
     /// The entries.
-    pub entries: Vec<AuditEntry>,
+    pub entries: Vec<AuditView>,
+}
+
+/// One entry, as people and machines outside see it.
+#[derive(Debug, Serialize)]
+pub struct AuditView {
+    /// Its number.
+    pub seq: u64,
+    /// When, RFC 3339.
+    pub time: String,
+    /// In answer to which request.
+    pub request_id: String,
+    /// Who.
+    pub caller: String,
+    /// Did what.
+    pub action: String,
+    /// To what: kind and id.
+    pub resource: String,
+    /// Whose it is.
+    pub acquirers: Vec<String>,
+    /// effect or refused.
+    pub outcome: &'static str,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// By which policies it was allowed.
+    pub policies: Vec<String>,
+    /// What else is to be known.
+    pub detail: BTreeMap<String, String>,
+}
+
+impl From<AuditEntry> for AuditView {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            seq: entry.seq,
+            time: entry.at.rfc3339(),
+            request_id: entry.request,
+            caller: entry.caller,
+            action: entry.action,
+            resource: format!("{} {}", entry.resource_kind, entry.resource_id),
+            acquirers: entry.acquirers,
+            outcome: if entry.reason.is_some() { "refused" } else { "effect" },
+            reason: entry.reason,
+            policies: entry.policies,
+            detail: entry.detail,
+        }
+    }
 }
 
 /// Reads the audit log.
@@ -38,5 +86,6 @@ pub async fn read_audit(app: &App, context: &Context, query: &AuditQuery) -> Res
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Reason::Malformed.with("limit: 1 to 500").into());
     }
-    Ok(AuditPage { entries: app.store.read().await?.audit_page(query.after.unwrap_or(0), limit).await? })
+    let entries = app.store.read().await?.audit_page(query.after.unwrap_or(0), limit).await?;
+    Ok(AuditPage { entries: entries.into_iter().map(AuditView::from).collect() })
 }

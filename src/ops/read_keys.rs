@@ -28,6 +28,9 @@ pub struct KeyView {
     /// CMAC check value (X9.24-1:2017), of AES keys whose usage lets the token make it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kcv: Option<String>,
+    /// The token's own check value (`CKA_CHECK_VALUE`, the first bytes of AES-ECB over zeros), of AES keys without the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_value: Option<String>,
     /// SHA-256 of the public key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -43,6 +46,10 @@ impl From<KeyRecord> for KeyView {
         Self {
             kind: kind(record.kind, record.bits),
             label: record.label,
+            check_value: record
+                .check_value
+                .filter(|value| record.kcv.is_none() && record.kind == KeyKind::Aes && !value.is_empty())
+                .map(|value| data_encoding::HEXUPPER.encode(&value)),
             kcv: record.kcv.map(|kcv| data_encoding::HEXUPPER.encode(&kcv)),
             fingerprint: record.fingerprint.map(|digest| data_encoding::HEXLOWER.encode(&digest)),
             attributes: record.attributes,

@@ -45,6 +45,7 @@ pub enum Reason {
     MacMismatch,
     DecryptionFailed,
     Busy,
+    TimedOut,
     HsmUnavailable,
     StoreUnavailable,
     Internal,
@@ -52,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documents.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Malformed,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -93,6 +94,7 @@ impl Reason {
         Self::MacMismatch,
         Self::DecryptionFailed,
         Self::Busy,
+        Self::TimedOut,
         Self::HsmUnavailable,
         Self::StoreUnavailable,
         Self::Internal,
@@ -143,6 +145,7 @@ impl Reason {
             Self::MacMismatch => ("mac-mismatch", 403, "The MAC does not verify"),
             Self::DecryptionFailed => ("decryption-failed", 400, "The ciphertext does not decrypt"),
             Self::Busy => ("busy", 503, "A queue is full; nothing was done"),
+            Self::TimedOut => ("timed-out", 503, "The work was not done in time; asking again is safe"),
             Self::HsmUnavailable => ("hsm-unavailable", 503, "The HSM did not answer; asking again is safe"),
             Self::StoreUnavailable => ("store-unavailable", 503, "The database did not answer"),
             Self::Internal => ("internal", 500, "An internal error; the request id leads to it in the log"),

@@ -16,7 +16,7 @@ use crate::config::Acquirer;
 ///
 /// # Errors
 /// [`StartError`]: what does not fit, and what to do.
-pub async fn reconcile(app: &App) -> Result<(), StartError> {
+pub(crate) async fn reconcile(app: &App) -> Result<(), StartError> {
     if let Some(behind) = restored(&app.store, &app.hsm, &app.settings.acquirers).await? {
         return Err(behind);
     }

@@ -54,13 +54,10 @@ pub async fn register_merchant(app: &App, context: &Context, merchant: MerchantI
     }
     let wanted = store::Merchant { id: merchant, acquirer: body.acquirer, name: body.name, created: app.clock.now() };
     let mut tx = app.store.begin().await?;
-    let found = match tx.find_merchant(&wanted.id).await? {
-        None => {
-            tx.insert_merchant(&wanted).await?;
-            tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
-            return Ok(wanted.into());
-        }
-        Some(found) => found,
+    let Some(found) = tx.find_merchant(&wanted.id).await? else {
+        tx.insert_merchant(&wanted).await?;
+        tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
+        return Ok(wanted.into());
     };
     drop(tx);
     if found.acquirer == wanted.acquirer && found.name == wanted.name {

@@ -81,13 +81,10 @@ pub async fn register_terminal(app: &App, context: &Context, terminal: TerminalI
         created: app.clock.now(),
     };
     let mut tx = app.store.begin().await?;
-    let found = match tx.find_terminal(&wanted.id).await? {
-        None => {
-            tx.insert_terminal(&wanted).await?;
-            tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
-            return Ok(wanted.into());
-        }
-        Some(found) => found,
+    let Some(found) = tx.find_terminal(&wanted.id).await? else {
+        tx.insert_terminal(&wanted).await?;
+        tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
+        return Ok(wanted.into());
     };
     drop(tx);
     if found.merchant == wanted.merchant && found.level == wanted.level && found.configuration == wanted.configuration {

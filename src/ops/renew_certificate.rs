@@ -16,6 +16,7 @@ use crate::attestation::challenge::{Target, VerifiedChallenge};
 use crate::attestation::request::RenewalRequest;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
+use crate::enrolment::state::DeviceState;
 use crate::enrolment::transcript::{MacVerified, Transcript};
 use crate::id::DeviceId;
 use crate::pki::request::{ProvenRequest, RequestError};
@@ -64,6 +65,11 @@ pub async fn renew_certificate(app: &App, context: &Context, device: &DeviceId, 
     if !tx.use_challenge(challenge.nonce(), &row.id, now, challenge.expires()).await? {
         drop(tx);
         return Err(refuse(app, context, permit, Reason::ChallengeReplayed).await);
+    }
+    // A certificate for a phone that was retired since it was loaded would be one that nobody revokes.
+    if !tx.hold_device(&row.id, DeviceState::Active).await? {
+        drop(tx);
+        return Err(refuse(app, context, permit, Reason::StateConflict).await);
     }
     tx.insert_certificate(&issued.row(&row.id)).await?;
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("certificate", Fact::hex(issued.serial()))).await?;

@@ -98,6 +98,17 @@ impl Tx {
         self.run("device", statement).await.map(drop)
     }
 
+    /// Takes the device's row until this transaction ends, if the device is in `state`: nobody moves it in between. `false`: it is not.
+    /// What may be given to an active device only is written after this.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hold_device(&mut self, id: &DeviceId, state: DeviceState) -> Result<bool, StoreError> {
+        let statement =
+            sqlx::query("UPDATE device SET state_reason = state_reason WHERE id = $1 AND state = $2").bind(id.as_str()).bind(state.name());
+        Ok(self.run("device", statement).await? == 1)
+    }
+
     /// Moves a device from one state to another. `false`: it is not in `from`. A device that becomes active again has its
     /// attestation results forgotten: it must attest afresh.
     ///

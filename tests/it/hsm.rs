@@ -6,8 +6,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tillward_hsm::error::Fault;
 use tillward_hsm::{
-    AcquirerKeys, Algorithm, BdkId, Counter, DerivationId, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, KeyKind, KeyPurpose, KeySpec, Ksn,
-    KnownAnswer, KnownAnswerKey, OaepHash, OpenEnrolment, Outage, PublicKeyOf, Refusal, SigningKey, Usage,
+    AcquirerKeys, Algorithm, BdkId, Counter, DerivationId, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, KeyKind, KeyPurpose, KeySpec,
+    KnownAnswer, KnownAnswerKey, Ksn, OaepHash, OpenEnrolment, Outage, PublicKeyOf, Refusal, SigningKey, Usage,
 };
 
 use crate::softhsm::{ACME, BOLT, SoftHsm};
@@ -53,7 +53,8 @@ async fn init_makes_every_key_once_and_never_again() {
 
     let again = hsm.create_keys(SoftHsm::spec()).await.expect("finds");
     assert!(again.iter().all(|key| !key.created));
-    let fingerprints = |keys: &[tillward_hsm::KeyRecord]| keys.iter().map(|key| (key.label.clone(), key.fingerprint, key.kcv)).collect::<Vec<_>>();
+    let fingerprints =
+        |keys: &[tillward_hsm::KeyRecord]| keys.iter().map(|key| (key.label.clone(), key.fingerprint, key.kcv)).collect::<Vec<_>>();
     assert_eq!(fingerprints(&again), fingerprints(&made));
     let mut inventory = fingerprints(&hsm.inventory().await.expect("inventory"));
     let mut expected = fingerprints(&made);
@@ -78,7 +79,11 @@ async fn a_key_that_would_replace_another_is_refused_before_any_is_made() {
         let refused = refusal(hsm.create_keys(KeySpec { acquirers: vec![fresh.clone(), clash] }).await);
         assert!(matches!(refused, Refusal::KeyDiffers { .. }), "{refused:?}");
     }
-    for bad in [acquirer("a:b", BdkId([3; 4]), BdkId([4; 4]), 256), acquirer("x", BdkId([3; 4]), BdkId([3; 4]), 256), acquirer("x", BdkId([3; 4]), BdkId([4; 4]), 192)] {
+    for bad in [
+        acquirer("a:b", BdkId([3; 4]), BdkId([4; 4]), 256),
+        acquirer("x", BdkId([3; 4]), BdkId([3; 4]), 256),
+        acquirer("x", BdkId([3; 4]), BdkId([4; 4]), 192),
+    ] {
         assert!(matches!(refusal(hsm.create_keys(KeySpec { acquirers: vec![bad] }).await), Refusal::InvalidInput { .. }));
     }
     assert_eq!(hsm.inventory().await.expect("inventory"), before);
@@ -393,27 +398,18 @@ async fn every_published_dukpt_value_is_what_the_token_derives() {
     hsm.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn more_calls_than_the_queue_holds_are_refused_at_once() {
     let token = SoftHsm::with_keys().await;
     let hsm = Hsm::start(HsmConfig { queue: 4, workers: 1, ..token.config() }).await.expect("ready");
     let pid = hsm.status().await.expect("status").pid;
     // The host is stopped, so the calls stay in flight for as long as the test wants.
     signal("-STOP", pid);
-    let waiting: Vec<_> = (0..4)
-        .map(|_| {
-            let hsm = hsm.clone();
-            tokio::spawn(async move { hsm.sign(SigningKey::Attestation, &[1; 32]).await })
-        })
-        .collect();
-    let busy = loop {
-        match tokio::time::timeout(Duration::from_millis(20), hsm.random(1)).await {
-            Ok(result) => break result,
-            // Not all four were in flight yet.
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
-    assert_eq!(busy, Err(HsmError::Busy));
+    let call = |hsm: Hsm| async move { hsm.sign(SigningKey::Attestation, &[1; 32]).await };
+    let waiting: Vec<_> = (0..4).map(|_| tokio::spawn(call(hsm.clone()))).collect();
+    // One thread: after this, each of the four has begun.
+    tokio::task::yield_now().await;
+    assert_eq!(hsm.random(1).await, Err(HsmError::Busy));
     assert_eq!(HsmError::Busy.fault(), Fault::Load);
     signal("-CONT", pid);
     for call in waiting {
@@ -427,7 +423,7 @@ fn signal(signal: &str, pid: u32) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill").success());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_host_that_dies_is_replaced_and_its_calls_fail() {
     let token = SoftHsm::with_keys().await;
     let hsm = token.start().await;

@@ -186,11 +186,11 @@ impl Hsm {
         link.call(operation, deadline).await
     }
 
-    /// Does what changes the token, then waits for the new host: the old one ends after it, because its view of the token is old.
-    async fn change(&self, operation: Operation, deadline: Duration, ends: impl Fn(&Answer) -> bool) -> Result<Answer, HsmError> {
+    /// Does what changes the token; where it `changed`, waits for the new host: the old one ends, because its view of the token is old.
+    async fn change(&self, operation: Operation, deadline: Duration, changed: impl Fn(&Answer) -> bool) -> Result<Answer, HsmError> {
         let before = self.inner.hosts.first().map_or(0, |host| host.borrow().generation);
         let result = self.ask_within(operation, deadline).await;
-        if result.as_ref().is_ok_and(ends)
+        if result.as_ref().is_ok_and(changed)
             && let Some(host) = self.inner.hosts.first()
         {
             settled(host, before).await;

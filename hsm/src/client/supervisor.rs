@@ -16,7 +16,7 @@ use crate::model::{Finding, HostStatus};
 use crate::op::{Answer, Operation};
 
 /// A host may take this long until it has logged in and tested the token.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// A host that was asked to end may take this long.
 const END: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

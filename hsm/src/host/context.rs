@@ -80,8 +80,7 @@ impl Context {
 impl Host {
     /// Loads, finds, logs in, probes, tests and looks for the keys; stops at the first step without which the next makes no sense.
     pub(super) fn open(uri: Pkcs11Uri, workers: usize, ceremony: bool) -> Self {
-        let mut host =
-            Self { uri, workers, ceremony, module: None, context: None, findings: Vec::new(), ended: AtomicBool::new(false) };
+        let mut host = Self { uri, workers, ceremony, module: None, context: None, findings: Vec::new(), ended: AtomicBool::new(false) };
         if let Err(finding) = host.prepare() {
             host.findings.push(finding);
         }
@@ -164,9 +163,7 @@ impl Host {
         let lost = match fault::class(error) {
             Class::Data => false,
             Class::Lost => true,
-            Class::Suspect => {
-                self.context.as_ref().is_some_and(|context| !context.open().is_ok_and(|session| context.canary(&session)))
-            }
+            Class::Suspect => self.context.as_ref().is_some_and(|context| !context.open().is_ok_and(|session| context.canary(&session))),
         };
         if lost {
             tracing::error!(code = fault::code(error), "the token context is lost");

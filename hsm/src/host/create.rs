@@ -57,8 +57,8 @@ pub(super) fn init_token(host: &Host, so_pin: &Path) -> Result<Answer, Fault> {
     Ok(Answer::Created(true))
 }
 
-/// Makes the keys that are missing.
-pub(super) fn create_keys(context: &Context, session: &Session, spec: &KeySpec) -> Result<Answer, Fault> {
+/// Makes the keys that are missing. The workers' ring was read at start, so the process ends after it has made one.
+pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spec: &KeySpec) -> Result<Answer, Fault> {
     let wanted = designs(context, spec)?;
     let _guard = context.changing();
     // As the token is now: another ceremony may have been here since the start.
@@ -83,6 +83,7 @@ pub(super) fn create_keys(context: &Context, session: &Session, spec: &KeySpec) 
         }
     }
     for design in missing {
+        host.end();
         let key = make(session, &context.profile, design)?;
         tracing::info!(label = design.label, "key made");
         records.push(ring::record(session, &key, true)?);

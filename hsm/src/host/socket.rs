@@ -28,7 +28,8 @@ pub(super) struct Peer(Arc<Mutex<UnixStream>>);
 impl Peer {
     /// Sends the answer; a peer that is gone does not get one.
     pub(super) fn answer(&self, response: &Response) {
-        let too_long = || Response { id: response.id, result: Err(Refusal::InvalidInput { what: "answer longer than a frame".to_owned() }) };
+        let too_long =
+            || Response { id: response.id, result: Err(Refusal::InvalidInput { what: "answer longer than a frame".to_owned() }) };
         let Ok(frame) = frame::encode(response).or_else(|_| frame::encode(&too_long())) else { return };
         let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if stream.write_all(&frame).is_err() {

@@ -207,8 +207,9 @@ impl Design {
         let mut template = self.public_flags();
         template.extend([Attribute::Label(self.label.clone().into_bytes()), Attribute::Id(id.to_vec())]);
         match self.kind {
-            KeyKind::Rsa => template
-                .extend([Attribute::ModulusBits(u64::from(self.bits).into()), Attribute::PublicExponent(vec![1, 0, 1])]),
+            KeyKind::Rsa => {
+                template.extend([Attribute::ModulusBits(u64::from(self.bits).into()), Attribute::PublicExponent(vec![1, 0, 1])]);
+            }
             KeyKind::P256 => template.push(Attribute::EcParams(P256.to_vec())),
             KeyKind::P384 => template.push(Attribute::EcParams(P384.to_vec())),
             KeyKind::Ed25519 => template.push(Attribute::EcParams(ED25519.to_vec())),

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cryptoki::session::Session;
 use crossbeam_channel::Receiver;
+use cryptoki::session::Session;
 
 use super::context::{Context, Host};
 use super::fault::Fault;
@@ -87,16 +87,10 @@ fn with_session(host: &Host, session: &mut Option<Session>, operation: Operation
         *session = Some(context.open()?);
     }
     let Some(session) = session else { return Err(Fault::input("session")) };
-    let creates = matches!(operation, Operation::CreateKeys(_));
-    let outcome = dispatch(context, session, operation);
-    if creates {
-        // The ring was read at start. Even a ceremony that failed may have made keys.
-        host.end();
-    }
-    outcome
+    dispatch(host, context, session, operation)
 }
 
-fn dispatch(context: &Context, session: &Session, operation: Operation) -> Result<Answer, Fault> {
+fn dispatch(host: &Host, context: &Context, session: &Session, operation: Operation) -> Result<Answer, Fault> {
     match operation {
         Operation::Inventory => create::inventory(context, session),
         Operation::Acquirers => Ok(Answer::Acquirers(context.ring.acquirers())),
@@ -117,7 +111,7 @@ fn dispatch(context: &Context, session: &Session, operation: Operation) -> Resul
         Operation::DukptDecrypt { ksn, iv, aad, ciphertext, mac } => dukpt::decrypt(context, session, ksn, iv, &aad, &ciphertext, &mac),
         Operation::DerivationMark { acquirer } => mark::get(context, session, &acquirer),
         Operation::ReserveDerivationIds { acquirer, expect, count } => mark::reserve(context, session, &acquirer, expect, count),
-        Operation::CreateKeys(spec) => create::create_keys(context, session, &spec),
+        Operation::CreateKeys(spec) => create::create_keys(host, context, session, &spec),
         Operation::SignRoot { digest } => sign::sign_root(context, session, &digest),
         Operation::KnownAnswer(asked) => dukpt::known_answer(session, &asked),
         Operation::Status | Operation::InitToken { .. } => Err(Fault::input("operation")),

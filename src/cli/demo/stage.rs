@@ -38,12 +38,11 @@ impl Stage {
     /// Makes the folder, the token and its keys, and starts the service.
     pub(super) async fn set(keep: Option<PathBuf>, teller: Teller) -> anyhow::Result<Self> {
         teller.chapter("The stage");
-        let (dir, thrown_away) = match keep {
-            Some(dir) => (dir, None),
-            None => {
-                let temporary = tempfile::Builder::new().prefix("tillward-demo-").tempdir()?;
-                (temporary.path().join("service"), Some(temporary))
-            }
+        let (dir, thrown_away) = if let Some(dir) = keep {
+            (dir, None)
+        } else {
+            let temporary = tempfile::Builder::new().prefix("tillward-demo-").tempdir()?;
+            (temporary.path().join("service"), Some(temporary))
         };
         let workplace = workplace::create(&dir, ACQUIRER, None)?;
         teller.say(&format!("A throw-away SoftHSM token, a SQLite file and a TLS authority in {}", workplace.dir.display()));

@@ -58,18 +58,8 @@ impl Story {
 }
 
 pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::Result<Story> {
-    teller.chapter("The back end registers a merchant and its terminals");
-    stage.backend.put("/v1/merchants/M-1", &json!({"acquirer": ACQUIRER, "name": "Corner Bakery"})).await?;
-    let mut codes = Vec::new();
-    for number in 1..=phones {
-        let configuration = json!({"currency": "EUR", "mcc": "5462", "name": "Corner Bakery"});
-        let terminal = json!({"merchant": "M-1", "level": "standard", "configuration": configuration});
-        stage.backend.put(&format!("/v1/terminals/T-{number}"), &terminal).await?;
-        let answer = stage.backend.post("/v1/activations", &json!({"terminal": format!("T-{number}")})).await?;
-        codes.push(answer.get("code").and_then(Value::as_str).context("a code")?.to_owned());
-    }
+    let codes = register(stage, phones, teller).await?;
     let first = codes.first().context("at least one phone")?.clone();
-    teller.good(&format!("merchant M-1, {phones} terminals, {phones} activation codes (first secrets)"), &format!("such as {first}"));
 
     teller.chapter("Each phone enrols with its code and a second secret that it made itself");
     let trust = stage.line.trust().await?;
@@ -113,8 +103,8 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
 
     teller.chapter("Before a payment the back end asks for a clearance");
     let ask = json!({"device": phone.device().to_string(), "purpose": "payment"});
-    let stale = stage.backend.post("/v1/clearances", &ask).await.expect_err("a phone that has not attested is not cleared");
-    teller.refused("a phone that has not attested yet", &reason(&stale)?);
+    let refused = stage.backend.post("/v1/clearances", &ask).await.expect_err("a phone that has not attested is not cleared");
+    teller.refused("a phone that has not attested yet", &reason(&refused)?);
 
     teller.chapter("The phones attest, and are cleared");
     let bar = bar_for(story.phones.len(), teller);
@@ -152,6 +142,28 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
     bar.finish_and_clear();
     teller.good(&format!("{} messages verified and decrypted on the token", story.phones.len()), "AES DUKPT, a key of its own for each");
 
+    look_at_a_request(&story, teller)?;
+    Ok(story)
+}
+
+/// One merchant, its terminals, a code for each.
+async fn register(stage: &Stage, phones: u32, teller: Teller) -> anyhow::Result<Vec<String>> {
+    teller.chapter("The back end registers a merchant and its terminals");
+    stage.backend.put("/v1/merchants/M-1", &json!({"acquirer": ACQUIRER, "name": "Corner Bakery"})).await?;
+    let mut codes = Vec::new();
+    for number in 1..=phones {
+        let configuration = json!({"currency": "EUR", "mcc": "5462", "name": "Corner Bakery"});
+        let terminal = json!({"merchant": "M-1", "level": "standard", "configuration": configuration});
+        stage.backend.put(&format!("/v1/terminals/T-{number}"), &terminal).await?;
+        let answer = stage.backend.post("/v1/activations", &json!({"terminal": format!("T-{number}")})).await?;
+        codes.push(answer.get("code").and_then(Value::as_str).context("a code")?.to_owned());
+    }
+    let first = codes.first().context("at least one phone")?;
+    teller.good(&format!("merchant M-1, {phones} terminals, {phones} activation codes (first secrets)"), &format!("such as {first}"));
+    Ok(codes)
+}
+
+fn look_at_a_request(story: &Story, teller: Teller) -> anyhow::Result<()> {
     teller.chapter("The consumer's device looks at the payment request, offline");
     let phone = story.phones.first().context("a phone")?;
     let request = phone.payment_request(1250.try_into()?, "EUR".parse()?, now())?;
@@ -166,7 +178,7 @@ pub(super) async fn run(stage: &Stage, phones: u32, teller: Teller) -> anyhow::R
         ),
         "chain, revocation list, signature, attestation result",
     );
-    Ok(story)
+    Ok(())
 }
 
 fn bar(count: u32, teller: Teller) -> ProgressBar {

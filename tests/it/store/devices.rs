@@ -146,3 +146,31 @@ fn a_restored_database_is_stopped_before_it_is_used() {
         assert_eq!(found.state, ActivationState::Revoked);
     });
 }
+
+#[test]
+fn a_held_device_is_moved_only_after_the_transaction_that_holds_it() {
+    on_both(async |database| {
+        let mut tx = with_terminals(&database.store, &["t-1"]).await;
+        tx.insert_device(&device(1, "t-1"), "package").await.expect("inserted");
+        commit(tx).await;
+        let mut holder = database.store.begin().await.expect("begins");
+        assert!(holder.hold_device(&device_id(1), DeviceState::Active).await.expect("asks"));
+        assert!(!holder.hold_device(&device_id(1), DeviceState::Suspended).await.expect("asks"));
+        assert!(!holder.hold_device(&device_id(2), DeviceState::Active).await.expect("asks"));
+        let store = database.store.clone();
+        let retire = tokio::spawn(async move {
+            let mut tx = store.begin().await.expect("begins");
+            let moved = tx.move_device(&device_id(1), DeviceState::Active, DeviceState::Retired, "lost", UnixTime(9)).await.expect("moves");
+            commit(tx).await;
+            moved
+        });
+        tokio::task::yield_now().await;
+        let mut reads = database.store.read().await.expect("reads");
+        assert_eq!(reads.find_device(&device_id(1)).await.expect("reads").map(|d| d.state), Some(DeviceState::Active));
+        drop(reads);
+        commit(holder).await;
+        assert!(retire.await.expect("ends"));
+        let mut tx = database.store.begin().await.expect("begins");
+        assert!(!tx.hold_device(&device_id(1), DeviceState::Active).await.expect("asks"), "it is retired");
+    });
+}
