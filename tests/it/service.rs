@@ -1,7 +1,7 @@
 //! A real service for a test: its own folder, SoftHSM token, database and ports; started as a process, ended by its id.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -143,13 +143,6 @@ impl Service {
         Line::open(&self.device_url(), &self.workplace.ca(), RootPin(self.pin)).expect("a line")
     }
 
-    /// Runs the program to success and gives its standard output.
-    pub(crate) fn tillward(&self, args: &[&str]) -> Vec<u8> {
-        let output = Command::new(PROGRAM).args(args).output().expect("starts");
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
-    }
-
     /// Registers a merchant and a terminal, and gives a fresh code.
     pub(crate) async fn code(&self, terminal: &str, level: &str) -> String {
         let api = self.api("backend");
@@ -177,15 +170,4 @@ fn root_pin(init: &[u8]) -> [u8; 32] {
     let value: Value = serde_json::from_slice(init).expect("JSON");
     let pin = value["root_pin"].as_str().expect("a pin");
     data_encoding::HEXLOWER.decode(pin.as_bytes()).expect("hex").try_into().expect("32 bytes")
-}
-
-/// Where the shared test vectors are, if they are there; says loudly when they are not.
-pub(crate) fn vectors() -> Option<PathBuf> {
-    let path =
-        std::env::var_os("TILLWARD_VECTORS").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: no test vectors at {} (TILLWARD_VECTORS)", path.display());
-    None
 }
