@@ -158,9 +158,8 @@ impl<'a> Load<'a> {
 
     /// New terminals, codes and the phones' own work first; what counts is the one request.
     pub fn enrol(&mut self, at_once: usize, rounds: u64) -> Duration {
-        let mut counters: Vec<_> = (0..at_once)
-            .map(|_| Counter { wires: self.wires.clone(), pending: (0..rounds).map(|_| self.pending()).collect() })
-            .collect();
+        let mut counters: Vec<_> =
+            (0..at_once).map(|_| Counter { wires: self.wires.clone(), pending: (0..rounds).map(|_| self.pending()).collect() }).collect();
         together(&self.runtime, &mut counters, rounds, |counter| {
             Box::pin(async move {
                 let pending = counter.pending.pop().expect("made before");

@@ -38,6 +38,8 @@ pub struct HsmConfig {
     pub deadline: Duration,
     /// Whether the host does ceremonies.
     pub ceremony: bool,
+    /// What the host logs on standard error: a level, or tracing's filter syntax.
+    pub log: String,
 }
 
 impl HsmConfig {
@@ -52,6 +54,7 @@ impl HsmConfig {
             queue: 256,
             deadline: Duration::from_secs(5),
             ceremony: false,
+            log: "info".to_owned(),
         }
     }
 }

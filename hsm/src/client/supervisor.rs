@@ -213,6 +213,7 @@ fn spawn(config: &HsmConfig) -> std::io::Result<(Child, UnixStream)> {
     command.arg("hsm-host");
     command.arg("--workers").arg(config.workers.to_string());
     command.arg("--queue").arg(config.queue.to_string());
+    command.arg("--log").arg(&config.log);
     if config.ceremony {
         command.arg("--ceremony");
     }
