@@ -52,11 +52,17 @@ impl Service {
 
     /// Starts the service (again) and waits for its line.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// As [`Self::restart`], with more arguments.
+    pub fn restart_with(&mut self, more: &[&str]) {
         assert!(self.child.is_none(), "it runs");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
             .arg(self.workplace.config())
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
