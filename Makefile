@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so))
 
-.PHONY: help demo test check format lint deny advisories fuzz bench softhsm
+.PHONY: help demo test check format lint deny advisories fuzz bench softhsm runner
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,7 +12,7 @@ demo: softhsm ## the main job on a throw-away token, told as a story
 	$(CARGO) build --quiet
 	$(CARGO) run --quiet -- demo
 
-test: softhsm ## every test; those over PostgreSQL need TILLWARD_TEST_POSTGRES (see .ci/postgres)
+test: softhsm runner ## every test; those over PostgreSQL need TILLWARD_TEST_POSTGRES (see .ci/postgres)
 	$(CARGO) nextest run --workspace --no-fail-fast
 
 check: format lint deny test ## what CI runs
@@ -42,4 +42,6 @@ softhsm:
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq softhsm2; \
 	  else sudo apt-get update -qq && sudo apt-get install -y -qq softhsm2; fi; \
 	fi
+
+runner:
 	@command -v cargo-nextest >/dev/null || { echo "installing cargo-nextest (the test runner)"; $(CARGO) install --locked --quiet cargo-nextest; }

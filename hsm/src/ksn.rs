@@ -25,6 +25,24 @@ fn hex<const N: usize>(text: &str) -> Result<[u8; N], KsnError> {
     bytes.try_into().map_err(|_| KsnError::Hex { digits: 2 * N })
 }
 
+/// The first four bytes, and the others.
+fn split<const N: usize, const REST: usize>(bytes: [u8; N]) -> ([u8; 4], [u8; REST]) {
+    const { assert!(N == REST + 4) };
+    let (mut bytes, mut first) = (bytes.into_iter(), [0; 4]);
+    first.fill_with(|| bytes.next().unwrap_or_default());
+    let mut rest = [0; REST];
+    rest.fill_with(|| bytes.next().unwrap_or_default());
+    (first, rest)
+}
+
+/// One after the other.
+fn join<const N: usize, const M: usize, const SUM: usize>(one: [u8; N], other: [u8; M]) -> [u8; SUM] {
+    const { assert!(SUM == N + M) };
+    let (mut joined, mut bytes) = ([0; SUM], one.into_iter().chain(other));
+    joined.fill_with(|| bytes.next().unwrap_or_default());
+    joined
+}
+
 /// Names a base derivation key: the first four bytes of every KSN under it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -60,20 +78,17 @@ pub fn path(counter: u32) -> impl Iterator<Item = u32> {
 impl Ikid {
     /// The initial key of `derivation` under `bdk`.
     pub fn new(bdk: BdkId, derivation: DerivationId) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (bdk.0, derivation.0.to_be_bytes());
-        Self([a, b, c, d, e, f, g, h])
+        Self(join(bdk.0, derivation.0.to_be_bytes()))
     }
 
     /// The BDK it is derived from.
     pub fn bdk(self) -> BdkId {
-        let [a, b, c, d, ..] = self.0;
-        BdkId([a, b, c, d])
+        BdkId(split::<8, 4>(self.0).0)
     }
 
     /// The device under that BDK.
     pub fn derivation(self) -> DerivationId {
-        let [.., e, f, g, h] = self.0;
-        DerivationId(u32::from_be_bytes([e, f, g, h]))
+        DerivationId(u32::from_be_bytes(split(self.0).1))
     }
 }
 
@@ -115,14 +130,14 @@ impl Ksn {
     /// # Errors
     /// [`KsnError::Counter`].
     pub fn from_bytes(bytes: [u8; 12]) -> Result<Self, KsnError> {
-        let [a, b, c, d, e, f, g, h, counter @ ..] = bytes;
-        Ok(Self { ikid: Ikid([a, b, c, d, e, f, g, h]), counter: Counter::new(u32::from_be_bytes(counter))? })
+        let (bdk, rest) = split(bytes);
+        let (derivation, counter) = split::<8, 4>(rest);
+        Ok(Self { ikid: Ikid(join(bdk, derivation)), counter: Counter::new(u32::from_be_bytes(counter))? })
     }
 
     /// The 12 bytes.
     pub fn to_bytes(self) -> [u8; 12] {
-        let ([a, b, c, d, e, f, g, h], [i, j, k, l]) = (self.ikid.0, self.counter.0.to_be_bytes());
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        join(self.ikid.0, self.counter.0.to_be_bytes())
     }
 
     /// The initial key.

@@ -160,9 +160,9 @@ pub struct KeyRecord {
     pub kcv: Option<[u8; 5]>,
     /// `CKA_CHECK_VALUE` as the token gives it (three bytes of AES-ECB over zeros).
     pub check_value: Option<Vec<u8>>,
-    /// Public half: SubjectPublicKeyInfo, DER.
+    /// Public half: `SubjectPublicKeyInfo`, DER.
     pub spki: Option<Vec<u8>>,
-    /// SHA-256 of the SubjectPublicKeyInfo.
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
     pub fingerprint: Option<[u8; 32]>,
     /// Attributes as read back from the secret or private key, by name without `CKA_`.
     pub attributes: BTreeMap<String, bool>,

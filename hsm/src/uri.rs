@@ -27,7 +27,7 @@ pub enum UriError {
     /// RFC 3986 §2.1.
     #[error("bad percent-encoding, or a character that must be percent-encoded")]
     Encoding,
-    /// PKCS#11 C_InitToken: 32 bytes, padded with blanks.
+    /// `C_InitToken`: 32 bytes, padded with blanks.
     #[error("token is missing or is not a label of 1 to 32 bytes")]
     Token,
     /// A relative path would depend on the working directory.

@@ -14,6 +14,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::{Config, ConfigError};
 use crate::http::Listeners;
 use crate::ops::authority::Authorities;
+use crate::ops::reconcile;
 use crate::store::Store;
 
 /// Arguments of `tillward doctor`.
@@ -82,13 +83,24 @@ pub(super) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
+/// The checks of the HSM, and the HSM if it is fit for more.
+async fn examine_hsm(config: &Config) -> anyhow::Result<(Vec<Check>, Option<Hsm>)> {
     let mut checks = Vec::new();
-    let hsm = match Hsm::start(config.hsm_config(this_program()?, false)?).await {
+    let mut host = config.hsm_config(this_program()?, false)?;
+    // What the host finds is printed here.
+    "off".clone_into(&mut host.log);
+    let hsm = match Hsm::start_for_diagnosis(host).await {
         Ok(hsm) => {
-            checks.extend(hsm.status().await?.findings.into_iter().map(Check::from));
+            let status = hsm.status().await?;
+            let ready = status.is_ready();
+            checks.extend(status.findings.into_iter().map(Check::from));
+            if !ready {
+                hsm.shutdown().await;
+                return Ok((checks, None));
+            }
             let canary = hsm.canary().await.map(|()| "a signature was made and verified".to_owned());
             checks.push(Check::of("canary", &canary, "see the findings above"));
+            checks.push(acquirers(&hsm, config).await);
             Some(hsm)
         }
         Err(HsmError::Unavailable(Outage::NotReady(findings))) => {
@@ -100,6 +112,11 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
             None
         }
     };
+    Ok((checks, hsm))
+}
+
+async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
+    let (mut checks, hsm) = examine_hsm(config).await?;
     let store = Store::open(&config.store.url, 2).await;
     let opened = store.as_ref().map(|_| config.store.url.split(':').next().unwrap_or_default().to_owned()).map_err(Clone::clone);
     checks.push(Check::of("database", &opened, "is store.url right, and the server up?"));
@@ -108,6 +125,7 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
         checks.push(clock(store, now).await);
         if let Some(hsm) = &hsm {
             checks.push(certificates(store, hsm, now).await);
+            checks.push(restored(store, hsm, config).await);
         }
     }
     let policy = std::fs::read_to_string(&config.attestation.policy)
@@ -149,6 +167,24 @@ async fn certificates(store: &Store, hsm: &Hsm, now: UnixTime) -> Check {
         Err(error) => Err(OutOfTime(error.to_string())),
     };
     Check::of("certificates", &outcome, "`tillward init` makes what is missing")
+}
+
+/// What the service would refuse to start with: base derivation keys that the token lacks.
+async fn acquirers(hsm: &Hsm, config: &Config) -> Check {
+    let outcome = match reconcile::without_keys(hsm, &config.acquirers).await {
+        Ok(None) => Ok(format!("{} with base derivation keys", config.acquirers.len())),
+        Ok(Some(refused)) | Err(refused) => Err(refused),
+    };
+    Check::of("acquirers", &outcome, "`tillward init` makes what is missing")
+}
+
+/// What the service would refuse to start with: a database that is older than the token.
+async fn restored(store: &Store, hsm: &Hsm, config: &Config) -> Check {
+    let outcome = match reconcile::restored(store, hsm, &config.acquirers).await {
+        Ok(None) => Ok("the token does not know more than the database".to_owned()),
+        Ok(Some(refused)) | Err(refused) => Err(refused),
+    };
+    Check::of("restored-database", &outcome, "put the right database back, or accept this one")
 }
 
 fn print(checks: &[Check], failed: usize) {

@@ -168,6 +168,8 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 
 fn make_new(args: &New) -> anyhow::Result<()> {
     let made = workplace::create(&args.dir, &args.acquirer, None)?;
+    // Ports of its own, so that the profiles lead to the service; the demo and the tests take free ones.
+    made.settle("127.0.0.1:8443", "127.0.0.1:9443", "127.0.0.1:9080")?;
     let dir = made.dir.display();
     println!("Made {dir}. Next:");
     println!("  tillward init --config {dir}/tillward.toml --so-pin-file {dir}/so-pin");

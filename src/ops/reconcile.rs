@@ -16,21 +16,26 @@ use crate::config::Acquirer;
 ///
 /// # Errors
 /// [`StartError`]: what does not fit, and what to do.
-pub async fn reconcile(app: &App) -> Result<(), StartError> {
+pub(crate) async fn reconcile(app: &App) -> Result<(), StartError> {
     if let Some(behind) = restored(&app.store, &app.hsm, &app.settings.acquirers).await? {
         return Err(behind);
     }
-    let known = app.hsm.acquirers().await?;
-    for acquirer in &app.settings.acquirers {
-        let there = known
-            .iter()
-            .any(|keys| keys.name == acquirer.name.as_str() && keys.bdk_pin == acquirer.bdk_pin && keys.bdk_data == acquirer.bdk_data);
-        if !there {
-            return Err(StartError::AcquirerKeys(acquirer.name.to_string()));
-        }
+    if let Some(missing) = without_keys(&app.hsm, &app.settings.acquirers).await? {
+        return Err(missing);
     }
     purge(app).await?;
     Ok(())
+}
+
+/// The first acquirer whose base derivation keys the token does not have.
+pub(crate) async fn without_keys(hsm: &Hsm, acquirers: &[Acquirer]) -> Result<Option<StartError>, StartError> {
+    let known = hsm.acquirers().await?;
+    let lacks = acquirers.iter().find(|acquirer| {
+        !known
+            .iter()
+            .any(|keys| keys.name == acquirer.name.as_str() && keys.bdk_pin == acquirer.bdk_pin && keys.bdk_data == acquirer.bdk_data)
+    });
+    Ok(lacks.map(|acquirer| StartError::AcquirerKeys(acquirer.name.to_string())))
 }
 
 /// The first acquirer whose mark on the token is ahead of the database: the database is an older one. The token is asked first, because
@@ -46,7 +51,8 @@ pub(crate) async fn restored(store: &Store, hsm: &Hsm, acquirers: &[Acquirer]) -
     Ok(None)
 }
 
-async fn purge(app: &App) -> Result<(), OpError> {
+/// Removes uses of challenges that have long expired.
+pub(crate) async fn purge(app: &App) -> Result<(), OpError> {
     let context = Context::of_the_service()?;
     let permit = authorize(app, &context, &Caller::System("reconcile"), Action::PurgeExpired, &Resource::service()).await?;
     let mut tx = app.store.begin().await?;

@@ -1,9 +1,17 @@
-//! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm` and `service` prepare.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+//! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm`, `service` and
+//! `scene` prepare.
+#![expect(clippy::panic, reason = "a test stops at the first surprise")]
 
+mod architecture;
 mod bad_input;
+mod cli;
+mod flow;
 mod hsm;
+mod memory;
+mod pki_lint;
+mod scene;
 mod service;
 mod softhsm;
 mod software;
 mod store;
+mod storm;

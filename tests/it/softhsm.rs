@@ -55,8 +55,7 @@ impl SoftHsm {
 
     /// The keys of [`Self::with_keys`].
     pub(crate) fn spec() -> KeySpec {
-        let acquirer =
-            |name: &str, (bdk_pin, bdk_data), bits| AcquirerKeys { name: name.to_owned(), bdk_pin, bdk_data, bits };
+        let acquirer = |name: &str, (bdk_pin, bdk_data), bits| AcquirerKeys { name: name.to_owned(), bdk_pin, bdk_data, bits };
         KeySpec { acquirers: vec![acquirer("acme", ACME, 256), acquirer("bolt", BOLT, 128)] }
     }
 

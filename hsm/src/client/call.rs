@@ -9,13 +9,11 @@ use super::Hsm;
 use crate::error::{HsmError, Refusal};
 use crate::keyblock::KeyBlock;
 use crate::ksn::{Ikid, Ksn};
-use crate::model::{
-    AcquirerKeys, HostStatus, KeyRecord, KeySpec, KnownAnswer, OpenEnrolment, PublicKeyOf, SigningKey, WrappedInitialKey,
-};
+use crate::model::{AcquirerKeys, HostStatus, KeyRecord, KeySpec, KnownAnswer, OpenEnrolment, PublicKeyOf, SigningKey, WrappedInitialKey};
 use crate::op::{Answer, Operation};
 
 /// Making RSA-3072 on a slow token takes its time.
-const CEREMONY: Duration = Duration::from_secs(180);
+const CEREMONY: Duration = Duration::from_mins(3);
 
 fn fixed<const N: usize>(answer: Answer) -> Result<[u8; N], HsmError> {
     bytes(answer)?.try_into().map_err(|_| HsmError::Protocol)
@@ -68,7 +66,7 @@ impl Hsm {
         bytes(self.ask(Operation::Sign { key, digest: digest.to_vec() }).await?)
     }
 
-    /// SubjectPublicKeyInfo, DER.
+    /// `SubjectPublicKeyInfo`, DER.
     pub async fn public_key(&self, key: PublicKeyOf) -> Result<Vec<u8>, HsmError> {
         bytes(self.ask(Operation::PublicKey { key }).await?)
     }

@@ -80,8 +80,7 @@ impl Context {
 impl Host {
     /// Loads, finds, logs in, probes, tests and looks for the keys; stops at the first step without which the next makes no sense.
     pub(super) fn open(uri: Pkcs11Uri, workers: usize, ceremony: bool) -> Self {
-        let mut host =
-            Self { uri, workers, ceremony, module: None, context: None, findings: Vec::new(), ended: AtomicBool::new(false) };
+        let mut host = Self { uri, workers, ceremony, module: None, context: None, findings: Vec::new(), ended: AtomicBool::new(false) };
         if let Err(finding) = host.prepare() {
             host.findings.push(finding);
         }
@@ -164,9 +163,7 @@ impl Host {
         let lost = match fault::class(error) {
             Class::Data => false,
             Class::Lost => true,
-            Class::Suspect => {
-                self.context.as_ref().is_some_and(|context| !context.open().is_ok_and(|session| context.canary(&session)))
-            }
+            Class::Suspect => self.context.as_ref().is_some_and(|context| !context.open().is_ok_and(|session| context.canary(&session))),
         };
         if lost {
             tracing::error!(code = fault::code(error), "the token context is lost");
@@ -197,8 +194,8 @@ impl Host {
     }
 }
 
-/// Session copies of the hot signing keys, owned by the anchor session: 1.7 times faster on SoftHSM. A copy that is not exactly like its
-/// original is not used.
+/// Session copies of the hot signing keys, owned by the anchor session: a token object is locked, decrypted or read anew for every use by
+/// software tokens. A copy that is not exactly like its original is not used.
 fn copy_hot_keys(anchor: &Session, ring: &mut Ring) -> bool {
     let mut all = true;
     for key in ring.keys_mut().filter(|key| key.design.copyable) {

@@ -38,7 +38,7 @@ pub(super) fn decrypt(
     ciphertext: &[u8],
     mac: &[u8; 16],
 ) -> Result<Answer, Fault> {
-    if ciphertext.is_empty() || ciphertext.len() > 8192 || ciphertext.len() % 16 != 0 {
+    if ciphertext.is_empty() || ciphertext.len() > 8192 || !ciphertext.len().is_multiple_of(16) {
         return Err(Fault::input("ciphertext"));
     }
     let aad_length = u32::try_from(aad.len()).ok().filter(|length| *length <= 1024).ok_or_else(|| Fault::input("aad"))?;
@@ -79,7 +79,8 @@ fn working_key<'s>(
 
 /// For the test over the published vectors: AES-CMAC of 16 zero bytes under the derived key. The key itself cannot be asked for.
 pub(super) fn known_answer(session: &Session, asked: &KnownAnswer) -> Result<Answer, Fault> {
-    let algorithm = u16::try_from(asked.bdk.len().saturating_mul(8)).ok().and_then(Algorithm::of_bits).ok_or_else(|| Fault::input("bdk"))?;
+    let algorithm =
+        u16::try_from(asked.bdk.len().saturating_mul(8)).ok().and_then(Algorithm::of_bits).ok_or_else(|| Fault::input("bdk"))?;
     // Only the published test BDK and its doublings: this must not become a way to bring keys in.
     if !selftest::is_public_test_bdk(&asked.bdk) {
         return Err(Fault::input("bdk"));

@@ -56,13 +56,13 @@ pub(super) fn derive<'s>(
 }
 
 /// X9.24-3 §6.3.2: from the BDK to the intermediate key of the transaction. Every key on the way only derives.
-pub(super) fn transaction_key<'s>(
-    session: &'s Session,
+pub(super) fn transaction_key(
+    session: &Session,
     bdk: ObjectHandle,
     algorithm: Algorithm,
     ikid: Ikid,
     counter: u32,
-) -> Result<Ephemeral<'s>, Error> {
+) -> Result<Ephemeral<'_>, Error> {
     let template = templates::derived(algorithm, templates::DERIVE);
     let mut key = derive(session, bdk, Usage::InitialKey, algorithm, ikid.0, &template)?;
     for register in path(counter) {

@@ -145,16 +145,14 @@ fn makes_ed25519(session: &Session) -> Result<bool, Error> {
     Ok(signature.len() == 64 && session.verify(&ed25519(), public.handle(), &KEY, &signature).is_ok())
 }
 
-/// PureEdDSA.
+/// Ed25519 over the message itself (RFC 8032, not prehashed).
 pub(super) fn ed25519() -> Mechanism<'static> {
     Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure))
 }
 
 /// A session key with a value that everybody knows.
 pub(super) fn import<'s>(session: &'s Session, value: &[u8], usage: Use, extractable: bool) -> Result<Ephemeral<'s>, Error> {
-    session
-        .create_object(&templates::public_test_value(value, usage, extractable))
-        .map(|handle| Ephemeral::new(session, handle))
+    session.create_object(&templates::public_test_value(value, usage, extractable)).map(|handle| Ephemeral::new(session, handle))
 }
 
 #[cfg(test)]

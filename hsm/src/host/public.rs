@@ -1,4 +1,4 @@
-//! Public halves: read from the token, written as SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), used to verify what the token signed.
+//! Public halves: read from the token, written as `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7), used to verify what the token signed.
 
 use cryptoki::error::Error;
 use cryptoki::object::{AttributeType, ObjectHandle};
@@ -62,7 +62,9 @@ pub(super) fn read(session: &Session, object: ObjectHandle, kind: KeyKind) -> Re
             let exponent = bytes(session, object, AttributeType::PublicExponent)?;
             modulus.zip(exponent).and_then(|(modulus, exponent)| rsa(&modulus, &exponent))
         }
-        KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => bytes(session, object, AttributeType::EcPoint)?.and_then(|point| ec(kind, &point)),
+        KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => {
+            bytes(session, object, AttributeType::EcPoint)?.and_then(|point| ec(kind, &point))
+        }
         KeyKind::GenericSecret | KeyKind::Aes => None,
     })
 }

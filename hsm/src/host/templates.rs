@@ -49,7 +49,8 @@ pub(super) struct Design {
     pub(super) usage: Use,
     /// Of the public half.
     pub(super) public: Use,
-    /// Only where the hot path uses a session copy.
+    /// Only where the hot path uses a session copy, if the module makes one of a key that cannot be modified (kryoptic does, SoftHSM 2.6.1
+    /// does not, and the key is not made modifiable for its sake).
     pub(super) copyable: bool,
     /// `CKA_UNWRAP_TEMPLATE`, and whether it lets the unwrapped key be extractable.
     pub(super) unwraps: Option<bool>,
@@ -207,8 +208,9 @@ impl Design {
         let mut template = self.public_flags();
         template.extend([Attribute::Label(self.label.clone().into_bytes()), Attribute::Id(id.to_vec())]);
         match self.kind {
-            KeyKind::Rsa => template
-                .extend([Attribute::ModulusBits(u64::from(self.bits).into()), Attribute::PublicExponent(vec![1, 0, 1])]),
+            KeyKind::Rsa => {
+                template.extend([Attribute::ModulusBits(u64::from(self.bits).into()), Attribute::PublicExponent(vec![1, 0, 1])]);
+            }
             KeyKind::P256 => template.push(Attribute::EcParams(P256.to_vec())),
             KeyKind::P384 => template.push(Attribute::EcParams(P384.to_vec())),
             KeyKind::Ed25519 => template.push(Attribute::EcParams(ED25519.to_vec())),

@@ -1,0 +1,10 @@
+//! The whole flow of docs/protocol.md through TLS and mTLS with the real service, SoftHSM and SQLite: what goes well, what is refused and
+//! with which reason, and what the audit log says of both.
+
+mod clock;
+mod day;
+mod house;
+mod once;
+mod principals;
+mod refusals;
+mod restored;
