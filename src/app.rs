@@ -49,6 +49,9 @@ pub enum StartError {
     /// Certificates are missing or do not fit the keys on the token.
     #[error("the service's certificates cannot be used")]
     Authorities(#[from] AuthorityError),
+    /// A certificate of the service has ended.
+    #[error("a certificate of the service ended {0}")]
+    CertificatesEnded(String),
     /// The token has given out more derivation ids than the database knows: the database was restored from a backup.
     #[error(
         "the database is older than the token (acquirer {acquirer}: token mark {token}, database mark {database}): it was restored from a backup. \
@@ -124,6 +127,9 @@ impl App {
         let store = Store::open(&config.store.url, config.store.connections).await?;
         let hsm = Hsm::start(config.hsm_config(executable, false)?).await?;
         let authorities = Authorities::load(&store, &hsm).await?;
+        if authorities.ends() <= clock.now() {
+            return Err(StartError::CertificatesEnded(authorities.ends().rfc3339()));
+        }
         let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await?;
         let oaep = hsm.status().await?.profile.and_then(|profile| profile.oaep);
         let alg = match oaep {

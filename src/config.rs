@@ -85,6 +85,9 @@ pub struct Hsm {
     /// Operations in flight before the service answers 503.
     #[serde(default = "default_queue")]
     pub queue: usize,
+    /// What the host logs: a level, or tracing's filter syntax.
+    #[serde(default = "default_log")]
+    pub log: String,
     /// Deadline of one operation, milliseconds.
     #[serde(default = "default_deadline")]
     pub deadline_ms: u64,
@@ -253,6 +256,9 @@ fn two() -> usize {
 fn default_queue() -> usize {
     256
 }
+fn default_log() -> String {
+    "info".to_owned()
+}
 fn default_connections() -> u32 {
     8
 }
@@ -377,6 +383,8 @@ impl Config {
             queue: self.hsm.queue,
             deadline: Duration::from_millis(self.hsm.deadline_ms),
             ceremony,
+            // A ceremony starts from a token without keys; what it finds is in its answer.
+            log: if ceremony { "off".to_owned() } else { self.hsm.log.clone() },
         })
     }
 }

@@ -10,7 +10,7 @@ use tillward::cli::phone::{Line, now, sound_findings, status};
 use tillward_device::enrolment::PendingEnrolment;
 use tillward_device::message::Purpose;
 use tillward_device::phone::Phone;
-use tillward_device::trust::{RootPin, Trust};
+use tillward_device::trust::Trust;
 use tokio::runtime::Runtime;
 
 use crate::service::Service;
@@ -83,7 +83,7 @@ pub(crate) struct Load<'a> {
 impl<'a> Load<'a> {
     pub(crate) fn open(service: &'a Service) -> Self {
         let runtime = runtime();
-        let line = Line::open(&service.device_url(), &service.workplace.ca(), RootPin(service.root_pin())).expect("a line");
+        let line = service.line();
         let trust = runtime.block_on(line.trust()).expect("the trust bundle");
         let wires = Wires { line, trust: Arc::new(trust), api: service.api("backend") };
         Self { runtime, service, wires, terminals: 0 }
@@ -158,9 +158,8 @@ impl<'a> Load<'a> {
 
     /// New terminals, codes and the phones' own work first; what counts is the one request.
     pub(crate) fn enrol(&mut self, at_once: usize, rounds: u64) -> Duration {
-        let mut counters: Vec<_> = (0..at_once)
-            .map(|_| Counter { wires: self.wires.clone(), pending: (0..rounds).map(|_| self.pending()).collect() })
-            .collect();
+        let mut counters: Vec<_> =
+            (0..at_once).map(|_| Counter { wires: self.wires.clone(), pending: (0..rounds).map(|_| self.pending()).collect() }).collect();
         together(&self.runtime, &mut counters, rounds, |counter| {
             Box::pin(async move {
                 let pending = counter.pending.pop().expect("made before");

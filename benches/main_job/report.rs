@@ -46,7 +46,8 @@ pub(crate) async fn machine(library: String) -> Vec<(&'static str, String)> {
     let pool = sqlx::AnyPool::connect("sqlite::memory:").await.expect("SQLite");
     let sqlite: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&pool).await.expect("its version");
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")).map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or_else(|_| "unknown".to_owned(), |cores| cores.to_string());
     vec![
         ("CPU", model.to_owned()),

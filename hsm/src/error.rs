@@ -36,6 +36,9 @@ pub enum Outage {
     /// It runs, but a check at its start failed.
     #[error("{}", list(.0))]
     NotReady(Vec<Finding>),
+    /// Another host has taken over before the call was sent.
+    #[error("it was just replaced")]
+    Replaced,
     /// This client was shut down.
     #[error("it is shutting down")]
     ShuttingDown,

@@ -12,6 +12,14 @@ use crate::model::{AcquirerKeys, HostStatus, KeyRecord, KeySpec, KnownAnswer, Op
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Plaintext(pub(crate) Vec<u8>);
 
+/// One message to the host, as the client writes it.
+#[derive(Serialize)]
+pub(crate) struct Asked<'a> {
+    pub(crate) id: u64,
+    pub(crate) budget_ms: u32,
+    pub(crate) operation: &'a Operation,
+}
+
 /// One message to the host.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Request {

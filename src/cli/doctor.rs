@@ -83,11 +83,21 @@ pub(super) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
+/// The checks of the HSM, and the HSM if it is fit for more.
+async fn examine_hsm(config: &Config) -> anyhow::Result<(Vec<Check>, Option<Hsm>)> {
     let mut checks = Vec::new();
-    let hsm = match Hsm::start(config.hsm_config(this_program()?, false)?).await {
+    let mut host = config.hsm_config(this_program()?, false)?;
+    // What the host finds is printed here.
+    "off".clone_into(&mut host.log);
+    let hsm = match Hsm::start_for_diagnosis(host).await {
         Ok(hsm) => {
-            checks.extend(hsm.status().await?.findings.into_iter().map(Check::from));
+            let status = hsm.status().await?;
+            let ready = status.is_ready();
+            checks.extend(status.findings.into_iter().map(Check::from));
+            if !ready {
+                hsm.shutdown().await;
+                return Ok((checks, None));
+            }
             let canary = hsm.canary().await.map(|()| "a signature was made and verified".to_owned());
             checks.push(Check::of("canary", &canary, "see the findings above"));
             checks.push(acquirers(&hsm, config).await);
@@ -102,6 +112,11 @@ async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
             None
         }
     };
+    Ok((checks, hsm))
+}
+
+async fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
+    let (mut checks, hsm) = examine_hsm(config).await?;
     let store = Store::open(&config.store.url, 2).await;
     let opened = store.as_ref().map(|_| config.store.url.split(':').next().unwrap_or_default().to_owned()).map_err(Clone::clone);
     checks.push(Check::of("database", &opened, "is store.url right, and the server up?"));

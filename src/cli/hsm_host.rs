@@ -35,6 +35,6 @@ pub(super) struct HsmHost {
 /// Runs the host until its peer ends.
 pub(super) fn run(args: HsmHost) -> ExitCode {
     let HsmHost { uri, workers, queue, ceremony, listen, allow_uid, log } = args;
-    tracing_subscriber::fmt().json().with_env_filter(log).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(log).with_writer(std::io::stderr).init();
     host::run(HostArgs { uri, workers, queue, ceremony, listen, allow_uid })
 }

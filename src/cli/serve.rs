@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,6 +14,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::Listeners;
+use crate::ops;
 
 /// Arguments of `tillward serve`.
 #[derive(Debug, Args)]
@@ -57,11 +59,25 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     // One line on standard output says that the service serves, and where: for people, and for whoever started it.
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
+    let keeper = tokio::spawn(keep_house(app.clone()));
     let hsm = app.hsm.clone();
     let store = app.store.clone();
     listeners.serve(app, &config, stopped).await;
+    keeper.abort();
     store.close().await;
     hsm.shutdown().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is due every hour, for as long as the service runs.
+async fn keep_house(app: Arc<App>) {
+    let mut hours = tokio::time::interval(Duration::from_hours(1));
+    hours.tick().await;
+    loop {
+        hours.tick().await;
+        if let Err(error) = ops::purge(&app).await {
+            tracing::warn!(%error, "expired challenges could not be purged");
+        }
+    }
 }

@@ -51,7 +51,8 @@ pub(crate) async fn restored(store: &Store, hsm: &Hsm, acquirers: &[Acquirer]) -
     Ok(None)
 }
 
-async fn purge(app: &App) -> Result<(), OpError> {
+/// Removes uses of challenges that have long expired.
+pub(crate) async fn purge(app: &App) -> Result<(), OpError> {
     let context = Context::of_the_service()?;
     let permit = authorize(app, &context, &Caller::System("reconcile"), Action::PurgeExpired, &Resource::service()).await?;
     let mut tx = app.store.begin().await?;

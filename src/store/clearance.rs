@@ -60,12 +60,12 @@ impl Tx {
     /// [`StoreError::NoParent`] when there is no such device or result.
     pub async fn insert_clearance(&mut self, clearance: &Clearance) -> Result<(), StoreError> {
         let statement = sqlx::query("INSERT INTO clearance (id, device, purpose, given, expires, result) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(clearance.id.to_string())
-        .bind(clearance.device.as_str())
-        .bind(clearance.purpose.name())
-        .bind(clearance.given.0)
-        .bind(clearance.expires.0)
-        .bind(clearance.result.0);
+            .bind(clearance.id.to_string())
+            .bind(clearance.device.as_str())
+            .bind(clearance.purpose.name())
+            .bind(clearance.given.0)
+            .bind(clearance.expires.0)
+            .bind(clearance.result.0);
         self.run("clearance", statement).await.map(drop)
     }
 }

@@ -1,6 +1,6 @@
 //! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm`, `service` and
 //! `scene` prepare.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::panic, reason = "a test stops at the first surprise")]
 
 mod flow;
 mod hsm;

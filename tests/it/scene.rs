@@ -31,7 +31,7 @@ impl Scene {
         let line = service.line();
         let trust = line.trust().await.expect("a trust bundle");
         let (backend, operator, auditor) = (service.api("backend"), service.api("operator"), service.api("auditor"));
-        Self { line, trust, backend, operator, auditor, service }
+        Self { service, line, trust, backend, operator, auditor }
     }
 
     /// The same after the service was started again.

@@ -1,7 +1,7 @@
 //! A real service for a test: its own folder, SoftHSM token, database and ports; started as a process, ended by its id.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -12,14 +12,14 @@ use tillward::cli::workplace::{self, Workplace};
 use tillward_device::trust::RootPin;
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tillward");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tillward");
 
 /// The acquirer that the workplace is made for.
-pub const ACQUIRER: &str = "example-bank";
+pub(crate) const ACQUIRER: &str = "example-bank";
 
 /// A prepared folder and, while it runs, the service in it.
-pub struct Service {
-    pub workplace: Workplace,
+pub(crate) struct Service {
+    pub(crate) workplace: Workplace,
     child: Option<Child>,
     log: PathBuf,
     pin: [u8; 32],
@@ -28,7 +28,7 @@ pub struct Service {
 
 impl Service {
     /// A folder with keys on its token, and the service running. `adjust` may change the configuration's text first.
-    pub fn start_with(adjust: impl FnOnce(String) -> String) -> Self {
+    pub(crate) fn start_with(adjust: impl FnOnce(String) -> String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::Builder::new().prefix("tillward-").tempdir().expect("a temporary folder");
         let workplace = workplace::create(&dir.path().join("service"), ACQUIRER, None).expect("a workplace");
@@ -49,12 +49,12 @@ impl Service {
     }
 
     /// As [`Self::start_with`], nothing adjusted.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(|text| text)
     }
 
     /// Starts the service (again) and waits for its line. It takes free ports: while it was away, others may have taken the old ones.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs");
         self.forget_addresses();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
@@ -67,39 +67,38 @@ impl Service {
             .expect("serve starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("its line");
-        let line: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("the service did not start: {}", self.log_text()));
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the service did not start: {}", self.log_text()));
         let address = |name: &str| line["serving"][name].as_str().expect("an address").to_owned();
         self.workplace.settle(&address("device"), &address("backend"), &address("local")).expect("settles");
         self.child = Some(child);
     }
 
     /// Writes port 0 into the configuration.
-    pub fn forget_addresses(&self) {
+    pub(crate) fn forget_addresses(&self) {
         self.workplace.settle("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0").expect("settles");
     }
 
     /// The process id of the service.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
     /// The process ids of its HSM hosts.
-    pub fn hosts(&self) -> Vec<u32> {
+    pub(crate) fn hosts(&self) -> Vec<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
         let children = tasks.map(|task| std::fs::read_to_string(task.expect("a thread").path().join("children")).unwrap_or_default());
         children.flat_map(|pids| pids.split_whitespace().map(|pid| pid.parse().expect("a number")).collect::<Vec<_>>()).collect()
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("killed");
         child.wait().expect("ended");
     }
 
     /// SIGTERM, and the exit status.
-    pub fn stop(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
         let mut child = self.child.take().expect("it runs");
         let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
         assert!(killed.success());
@@ -107,55 +106,45 @@ impl Service {
     }
 
     /// Everything the service and its HSM host have logged.
-    pub fn log_text(&self) -> String {
+    pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The API as a role.
-    pub fn api(&self, role: &str) -> Api {
+    pub(crate) fn api(&self, role: &str) -> Api {
         Api::open(&self.workplace.profile(role)).expect("a profile")
     }
 
     /// An address of the running service.
-    pub fn address(&self, section: &str) -> String {
+    pub(crate) fn address(&self, section: &str) -> String {
         let text = std::fs::read_to_string(self.workplace.config()).expect("the configuration");
         let config: toml::Table = toml::from_str(&text).expect("TOML");
         config["listen"][section]["address"].as_str().expect("an address").to_owned()
     }
 
     /// URL of the device listener.
-    pub fn device_url(&self) -> String {
+    pub(crate) fn device_url(&self) -> String {
         format!("https://{}", self.address("device"))
     }
 
     /// A client that trusts the service's throw-away authority, as a phone does.
-    pub fn phone_client(&self) -> reqwest::Client {
+    pub(crate) fn phone_client(&self) -> reqwest::Client {
         let ca = std::fs::read(self.workplace.ca()).expect("the authority");
-        reqwest::Client::builder()
-            .tls_certs_only(reqwest::Certificate::from_pem_bundle(&ca).expect("PEM"))
-            .build()
-            .expect("a client")
+        reqwest::Client::builder().tls_certs_only(reqwest::Certificate::from_pem_bundle(&ca).expect("PEM")).build().expect("a client")
     }
 
     /// SHA-256 of the root certificate, as init prints it.
-    pub fn root_pin(&self) -> [u8; 32] {
+    pub(crate) fn root_pin(&self) -> [u8; 32] {
         self.pin
     }
 
     /// A phone's way to the running service.
-    pub fn line(&self) -> Line {
+    pub(crate) fn line(&self) -> Line {
         Line::open(&self.device_url(), &self.workplace.ca(), RootPin(self.pin)).expect("a line")
     }
 
-    /// Runs the program to success and gives its standard output.
-    pub fn tillward(&self, args: &[&str]) -> Vec<u8> {
-        let output = Command::new(PROGRAM).args(args).output().expect("starts");
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
-    }
-
     /// Registers a merchant and a terminal, and gives a fresh code.
-    pub async fn code(&self, terminal: &str, level: &str) -> String {
+    pub(crate) async fn code(&self, terminal: &str, level: &str) -> String {
         let api = self.api("backend");
         api.put("/v1/merchants/m1", &json!({"acquirer": ACQUIRER, "name": "Merchant"})).await.expect("a merchant");
         api.put(&format!("/v1/terminals/{terminal}"), &json!({"merchant": "m1", "level": level})).await.expect("a terminal");
@@ -181,15 +170,4 @@ fn root_pin(init: &[u8]) -> [u8; 32] {
     let value: Value = serde_json::from_slice(init).expect("JSON");
     let pin = value["root_pin"].as_str().expect("a pin");
     data_encoding::HEXLOWER.decode(pin.as_bytes()).expect("hex").try_into().expect("32 bytes")
-}
-
-/// Where the shared test vectors are, if they are there; says loudly when they are not.
-pub fn vectors() -> Option<PathBuf> {
-    let path = std::env::var_os("TILLWARD_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: no test vectors at {} (TILLWARD_VECTORS)", path.display());
-    None
 }

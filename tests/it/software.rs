@@ -34,7 +34,7 @@ pub(crate) fn cmac(key: &[u8], message: &[u8]) -> [u8; 16] {
     }
 }
 
-/// RSA-OAEP with SHA-1 to a SubjectPublicKeyInfo.
+/// RSA-OAEP with SHA-1 to a `SubjectPublicKeyInfo`.
 pub(crate) fn oaep_sha1(spki: &[u8], secret: &[u8]) -> Vec<u8> {
     let key = rsa::RsaPublicKey::from_public_key_der(spki).expect("an RSA key");
     key.encrypt(&mut UnwrapErr(SysRng), rsa::Oaep::<Sha1>::new(), secret).expect("encrypts")
@@ -57,7 +57,7 @@ impl Phone {
         Self { secret: random(), ikid }
     }
 
-    /// K_mac over a digest.
+    /// `K_mac` over a digest.
     pub(crate) fn mac(&self, digest: &[u8; 32]) -> [u8; 16] {
         cmac(&derive(&self.secret, Usage::MacBoth, Algorithm::Aes256, self.ikid.0), digest)
     }
@@ -67,7 +67,7 @@ impl Phone {
         OpenEnrolment { wrapped_secret: oaep_sha1(spki, &self.secret), ikid: self.ikid, transcript, mac: self.mac(&transcript) }
     }
 
-    /// Unwraps an initial key with K_kek.
+    /// Unwraps an initial key with `K_kek`.
     pub(crate) fn unwrap(&self, wrapped: &[u8]) -> Vec<u8> {
         let kek = derive(&self.secret, Usage::KeyEncryption, Algorithm::Aes256, self.ikid.0);
         let kek = aes_kw::KwpAes256::new_from_slice(&kek).expect("32");

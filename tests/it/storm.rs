@@ -23,7 +23,7 @@ const ABREAST: usize = 8;
 /// The kill comes within this time after the first request is sent: longer than a round of enrolments takes.
 const WINDOW: u64 = 80_000;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a seed that is printed gives the same moments again.
+/// `SplitMix64` (Steele, Lea, Flood 2014): a seed that is printed gives the same moments again.
 struct Moments(u64);
 
 impl Moments {
@@ -46,6 +46,7 @@ impl Moments {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test is configured by its environment")]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
@@ -214,7 +215,7 @@ fn kill(pid: u32) {
 
 /// What a phone does with a 503: it asks again.
 async fn until_it_works<T, F: Future<Output = Result<T, HttpError>>>(mut ask: impl FnMut() -> F) -> (T, usize) {
-    tokio::time::timeout(Duration::from_secs(60), async {
+    tokio::time::timeout(Duration::from_mins(1), async {
         let mut refusals = 0;
         loop {
             match ask().await {

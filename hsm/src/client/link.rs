@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{HsmError, Outage, Refusal};
 use crate::frame;
-use crate::op::{Answer, Operation, Request, Response};
+use crate::op::{Answer, Asked, Operation, Response};
 
 type Waiting = HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>;
 
@@ -87,12 +87,12 @@ impl Link {
         drop(closed.wait_for(|closed| *closed).await);
     }
 
-    /// One operation, one answer.
-    pub(super) async fn call(&self, operation: Operation, deadline: Duration) -> Result<Answer, HsmError> {
+    /// One operation, one answer. [`Outage::Replaced`] means that it was not sent, because another host has taken over.
+    pub(super) async fn call(&self, operation: &Operation, deadline: Duration) -> Result<Answer, HsmError> {
         let ended = || HsmError::Unavailable(Outage::Ended);
         let id = self.next.fetch_add(1, Ordering::SeqCst);
         let budget_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        let frame = frame::encode(&Request { id, budget_ms, operation })
+        let frame = frame::encode(&Asked { id, budget_ms, operation })
             .map_err(|_| HsmError::Refused(Refusal::InvalidInput { what: "request longer than a frame".to_owned() }))?;
         let (answer, answered) = oneshot::channel();
         self.in_flight.fetch_add(1, Ordering::SeqCst);
@@ -102,7 +102,7 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
-            .ok_or(HsmError::Unavailable(Outage::ShuttingDown))?
+            .ok_or(HsmError::Unavailable(Outage::Replaced))?
             .send(frame)
             .map_err(|_| ended())?;
         match tokio::time::timeout(deadline, answered).await {

@@ -17,7 +17,7 @@ use crate::model::{Finding, HostStatus};
 use crate::op::{Answer, Operation};
 use crate::uri::Pkcs11Uri;
 use link::Link;
-use supervisor::{Phase, State};
+use supervisor::{Phase, Source, State};
 
 /// How the hosts are run.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct HsmConfig {
     pub deadline: Duration,
     /// Whether the host does ceremonies.
     pub ceremony: bool,
+    /// What the host logs on standard error: a level, or tracing's filter syntax.
+    pub log: String,
 }
 
 impl HsmConfig {
@@ -52,6 +54,7 @@ impl HsmConfig {
             queue: 256,
             deadline: Duration::from_secs(5),
             ceremony: false,
+            log: "info".to_owned(),
         }
     }
 }
@@ -92,7 +95,21 @@ impl Hsm {
     /// [`HsmError::Unavailable`], with the failed checks where a host got that far. The hosts are ended before it is returned.
     pub async fn start(config: HsmConfig) -> Result<Self, HsmError> {
         let tolerant = config.ceremony;
-        let hsm = Self::start_for_diagnosis(config).await?;
+        Self::start_for_diagnosis(config).await?.demand(tolerant).await
+    }
+
+    /// Uses the host that listens on `socket` instead of starting one: it may run in a container or under another user. Executable,
+    /// environment and number of hosts of `config` are not used; URI and ceremony are the host's own.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn attach(config: HsmConfig, socket: PathBuf) -> Result<Self, HsmError> {
+        let tolerant = config.ceremony;
+        Self::open(HsmConfig { hosts: 1, ..config }, &Source::Socket(socket)).await?.demand(tolerant).await
+    }
+
+    async fn demand(self, tolerant: bool) -> Result<Self, HsmError> {
+        let hsm = self;
         if tolerant || hsm.ready().is_some() {
             return Ok(hsm);
         }
@@ -105,7 +122,11 @@ impl Hsm {
     ///
     /// # Errors
     /// [`HsmError::Unavailable`] if no host answers.
-    pub async fn start_for_diagnosis(mut config: HsmConfig) -> Result<Self, HsmError> {
+    pub async fn start_for_diagnosis(config: HsmConfig) -> Result<Self, HsmError> {
+        Self::open(config, &Source::Child).await
+    }
+
+    async fn open(mut config: HsmConfig, source: &Source) -> Result<Self, HsmError> {
         // A ceremony changes what a host knows of the keys, so there is only one to tell.
         config.hosts = if config.ceremony { 1 } else { config.hosts.clamp(1, 16) };
         config.workers = config.workers.clamp(1, 16);
@@ -115,7 +136,7 @@ impl Hsm {
         let (mut hosts, mut supervisors) = (Vec::new(), Vec::new());
         for _ in 0..config.hosts {
             let (state, seen) = watch::channel(State { generation: 0, phase: Phase::Starting });
-            supervisors.push(tokio::spawn(supervisor::supervise(config.clone(), state, told.clone())));
+            supervisors.push(tokio::spawn(supervisor::supervise(config.clone(), source.clone(), state, told.clone())));
             hosts.push(seen);
         }
         let permits = Semaphore::new(config.queue);
@@ -181,9 +202,19 @@ impl Hsm {
             tokio::sync::TryAcquireError::NoPermits => HsmError::Busy,
             tokio::sync::TryAcquireError::Closed => HsmError::Unavailable(Outage::ShuttingDown),
         })?;
-        let link = self.ready().or_else(|| self.links().map(|(link, _)| link).min_by_key(|link| link.in_flight()));
-        let link = link.ok_or_else(|| HsmError::Unavailable(self.outage()))?;
-        link.call(operation, deadline).await
+        loop {
+            let link = self.ready().or_else(|| self.links().map(|(link, _)| link).min_by_key(|link| link.in_flight()));
+            let link = link.ok_or_else(|| HsmError::Unavailable(self.outage()))?;
+            match link.call(&operation, deadline).await {
+                // Not sent: the successor is there already, or there is none and the next look tells so.
+                Err(HsmError::Unavailable(Outage::Replaced)) if !self.is_current(&link) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn is_current(&self, link: &Arc<Link>) -> bool {
+        self.links().any(|(current, _)| Arc::ptr_eq(&current, link))
     }
 
     /// Does what changes the token; where it `changed`, waits for the new host: the old one ends, because its view of the token is old.

@@ -194,8 +194,8 @@ impl Host {
     }
 }
 
-/// Session copies of the hot signing keys, owned by the anchor session: 1.7 times faster on SoftHSM. A copy that is not exactly like its
-/// original is not used.
+/// Session copies of the hot signing keys, owned by the anchor session: a token object is locked, decrypted or read anew for every use by
+/// software tokens. A copy that is not exactly like its original is not used.
 fn copy_hot_keys(anchor: &Session, ring: &mut Ring) -> bool {
     let mut all = true;
     for key in ring.keys_mut().filter(|key| key.design.copyable) {

@@ -31,7 +31,7 @@ pub(super) fn verify_mac(session: &Session, key: ObjectHandle, message: &[u8], m
 }
 
 fn storage_kwp(context: &Context) -> Result<Mechanism<'static>, Fault> {
-    context.profile.kwp.map(ffi::plain).ok_or_else(|| Fault::input("the module has no AES-KWP"))
+    context.profile.kwp.map(ffi::plain).ok_or_else(|| Refusal::UnknownKey { label: templates::STORAGE_KEK.to_owned() }.into())
 }
 
 /// Protocol §3.4: the second secret arrives, is stored, and proves the transcript. It is never in this process.

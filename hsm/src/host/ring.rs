@@ -229,7 +229,11 @@ pub(super) fn record(session: &Session, key: &Key, created: bool) -> Result<KeyR
         (KeyKind::Aes, true) => Some(object::check_value(session, key.handle)?),
         _ => None,
     };
-    let check_value = if key.design.is_pair() { None } else { object::bytes(session, key.handle, AttributeType::CheckValue)?.filter(|value| !value.is_empty()) };
+    let check_value = if key.design.is_pair() {
+        None
+    } else {
+        object::bytes(session, key.handle, AttributeType::CheckValue)?.filter(|value| !value.is_empty())
+    };
     let spki = key.public.as_ref().map(|(_, public)| public.spki.clone());
     Ok(KeyRecord {
         label: key.design.label.clone(),

@@ -7,8 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -21,9 +20,16 @@ use crate::op::{Request, Response};
 /// A client that does not read its answers is cut off after this, so that it cannot hold the workers.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A connection; closed when its reader has ended and its last answer is out.
+struct Connection {
+    stream: UnixStream,
+    /// Held while a frame is written.
+    writing: Mutex<()>,
+}
+
 /// The way back to who asked.
 #[derive(Clone)]
-pub(super) struct Peer(Arc<Mutex<UnixStream>>);
+pub(super) struct Peer(Arc<Connection>);
 
 impl Peer {
     /// Sends the answer; a peer that is gone does not get one.
@@ -31,34 +37,44 @@ impl Peer {
         let too_long =
             || Response { id: response.id, result: Err(Refusal::InvalidInput { what: "answer longer than a frame".to_owned() }) };
         let Ok(frame) = frame::encode(response).or_else(|_| frame::encode(&too_long())) else { return };
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if stream.write_all(&frame).is_err() {
+        let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if (&self.0.stream).write_all(&frame).is_err() {
             // Half a frame may be out: nothing that follows could be understood.
-            drop(stream.shutdown(Shutdown::Both));
+            drop(self.0.stream.shutdown(Shutdown::Both));
         }
     }
 }
 
 /// All connections, so that intake can be stopped while their answers still go out.
 pub(super) struct Peers {
-    streams: Mutex<Vec<UnixStream>>,
-    stopped: AtomicBool,
+    open: Mutex<Open>,
     /// Where to knock to wake the accepting thread.
     listening: Option<PathBuf>,
 }
 
+#[derive(Default)]
+struct Open {
+    connections: Vec<Weak<Connection>>,
+    stopped: bool,
+}
+
 impl Peers {
     pub(super) fn new(listening: Option<PathBuf>) -> Self {
-        Self { streams: Mutex::new(Vec::new()), stopped: AtomicBool::new(false), listening }
+        Self { open: Mutex::new(Open::default()), listening }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No new request is read from now on.
     pub(super) fn stop_intake(&self) {
-        if self.stopped.swap(true, Ordering::SeqCst) {
+        let mut open = self.open();
+        if std::mem::replace(&mut open.stopped, true) {
             return;
         }
-        for stream in self.streams.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            drop(stream.shutdown(Shutdown::Read));
+        for connection in open.connections.drain(..).filter_map(|connection| connection.upgrade()) {
+            drop(connection.stream.shutdown(Shutdown::Read));
         }
         if let Some(path) = &self.listening {
             drop(UnixStream::connect(path));
@@ -66,26 +82,28 @@ impl Peers {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+        self.open().stopped
     }
 
-    fn add(&self, stream: UnixStream) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
-        if self.is_stopped() {
-            self.stopped.store(false, Ordering::SeqCst);
-            self.stop_intake();
-        }
+    /// False where intake was stopped meanwhile.
+    fn add(&self, connection: &Arc<Connection>) -> bool {
+        let mut open = self.open();
+        open.connections.retain(|connection| connection.strong_count() > 0);
+        open.connections.push(Arc::downgrade(connection));
+        !open.stopped
     }
 }
 
 /// Reads requests until the peer ends or breaks the protocol.
-fn read(mut stream: UnixStream, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
+fn read(stream: UnixStream, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    let peer = Peer(Arc::new(Mutex::new(stream.try_clone()?)));
-    peers.add(stream.try_clone()?);
-    while let Some(body) = frame::read(&mut stream)? {
+    let connection = Arc::new(Connection { stream, writing: Mutex::new(()) });
+    if !peers.add(&connection) {
+        return Ok(());
+    }
+    while let Some(body) = frame::read(&mut &connection.stream)? {
         let request: Request = frame::decode(&body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        if jobs.send(Job { request, peer: peer.clone(), received: Instant::now() }).is_err() {
+        if jobs.send(Job { request, peer: Peer(connection.clone()), received: Instant::now() }).is_err() {
             break;
         }
     }

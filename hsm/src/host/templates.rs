@@ -49,7 +49,8 @@ pub(super) struct Design {
     pub(super) usage: Use,
     /// Of the public half.
     pub(super) public: Use,
-    /// Only where the hot path uses a session copy.
+    /// Only where the hot path uses a session copy, if the module makes one of a key that cannot be modified (kryoptic does, SoftHSM 2.6.1
+    /// does not, and the key is not made modifiable for its sake).
     pub(super) copyable: bool,
     /// `CKA_UNWRAP_TEMPLATE`, and whether it lets the unwrapped key be extractable.
     pub(super) unwraps: Option<bool>,

@@ -20,8 +20,21 @@ pub(super) struct Job {
     pub(super) received: Instant,
 }
 
+/// Ends the intake where a worker panics: a process that is short of a worker is replaced.
+struct EndOnPanic<'a>(&'a Host, &'a Peers);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+            self.1.stop_intake();
+        }
+    }
+}
+
 /// Works until the queue is closed and empty.
 pub(super) fn work(host: &Host, peers: &Peers, jobs: &Receiver<Job>) {
+    let _end_on_panic = EndOnPanic(host, peers);
     let mut session = None;
     for Job { request, peer, received } in jobs {
         let Request { id, budget_ms, operation } = request;
@@ -34,7 +47,11 @@ pub(super) fn work(host: &Host, peers: &Peers, jobs: &Receiver<Job>) {
         };
         match &result {
             Ok(_) => tracing::debug!(operation = name, micros = micros(received), "done"),
-            Err(refusal) => tracing::info!(operation = name, micros = micros(received), %refusal, "refused"),
+            Err(refusal @ (Refusal::Token { .. } | Refusal::NotReady { .. } | Refusal::Unproven { .. })) => {
+                tracing::warn!(operation = name, micros = micros(received), %refusal, "failed");
+            }
+            // What any phone can cause is not worth a line at the default level.
+            Err(refusal) => tracing::debug!(operation = name, micros = micros(received), %refusal, "refused"),
         }
         peer.answer(&Response { id, result });
         if host.has_ended() {

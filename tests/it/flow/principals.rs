@@ -59,7 +59,8 @@ fn two_acquirers(authority: &Authority) -> Service {
         let ours = std::fs::read_to_string(tls.join("ca.pem")).expect("PEM");
         write(&tls.join("clients.pem"), &format!("{ours}{}", authority.pem()));
         let text = text.replace("client_ca = \"tls/ca.pem\"", "client_ca = \"tls/clients.pem\"");
-        let principal = |role: &str| format!("\n[[principal]]\nuri = \"spiffe://other/{role}\"\nrole = \"{role}\"\nacquirers = [\"other-bank\"]\n");
+        let principal =
+            |role: &str| format!("\n[[principal]]\nuri = \"spiffe://other/{role}\"\nrole = \"{role}\"\nacquirers = [\"other-bank\"]\n");
         let acquirer = "\n[[acquirer]]\nname = \"other-bank\"\nbdk_pin = \"E2000001\"\nbdk_data = \"E2000002\"\nbits = 128\n";
         format!("{text}{acquirer}{}{}{}", principal("backend"), principal("operator"), principal("auditor"))
     })
@@ -115,7 +116,12 @@ async fn the_back_end_of_another_acquirer_may_do_nothing_with_a_phone() {
         assert!(news.contains(&expected), "{expected} is not in {news:#?}");
     }
     for api in [&foreign, &operator, &auditor] {
-        for path in [format!("/v1/devices/{device}"), "/v1/terminals/t-1".to_owned(), "/v1/merchants/m1".to_owned(), format!("/v1/activations/{id}")] {
+        for path in [
+            format!("/v1/devices/{device}"),
+            "/v1/terminals/t-1".to_owned(),
+            "/v1/merchants/m1".to_owned(),
+            format!("/v1/activations/{id}"),
+        ] {
             assert_eq!(reason(api.get(&path).await), "not-permitted", "{path}");
         }
         let listed = api.get("/v1/devices").await.expect("an empty list");

@@ -98,6 +98,9 @@ async fn a_code_that_is_unknown_used_revoked_or_replaced_is_refused() {
     assert_eq!(refused(transport.enrol_with(&request).await), "activation-unknown");
 }
 
+/// Puts something else into a request.
+type Exchange<'a> = &'a dyn Fn(&mut EnrolmentRequest);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enrolment_with_any_part_exchanged_is_refused_and_the_code_stays_good() {
     let scene = Scene::set().await;
@@ -112,7 +115,7 @@ async fn an_enrolment_with_any_part_exchanged_is_refused_and_the_code_stays_good
         bytes[at] ^= 1;
         Base64Url(bytes)
     };
-    let exchanged: [(&str, &str, &dyn Fn(&mut EnrolmentRequest)); 13] = [
+    let exchanged: [(&str, &str, Exchange<'_>); 13] = [
         ("another challenge of ours", "evidence-mac-mismatch", &|r| r.challenge = second.request().challenge.clone()),
         ("the challenge of another code", "challenge-invalid", &|r| r.challenge = others.request().challenge.clone()),
         ("a challenge that nobody signed", "challenge-invalid", &|r| {
@@ -218,7 +221,9 @@ async fn evidence_that_was_changed_is_refused_and_uses_the_challenge_up() {
     assert_eq!(refused(transport.attest(phone.device(), &honest.request).await), "challenge-replayed", "one guess a challenge");
     assert_eq!(scene.device(&phone).await["state"], "active", "what somebody else sends does not stop a phone");
 
-    for (what, expected) in [("less", "evidence-incomplete"), ("unsigned", "evidence-signature-mismatch"), ("signed by another", "evidence-signature-mismatch")] {
+    for (what, expected) in
+        [("less", "evidence-incomplete"), ("unsigned", "evidence-signature-mismatch"), ("signed by another", "evidence-signature-mismatch")]
+    {
         let challenge = transport.device_challenge(phone.device(), Purpose::Attest).await.expect("a challenge");
         let mut request = phone.attest(&scene.trust, &challenge, &sound_findings(), now()).expect("an answer").request;
         match what {

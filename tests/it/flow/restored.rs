@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use tillward::cli::phone::sound_findings;
 use tillward_device::message::Purpose;
+use tillward_device::phone::Phone;
 
 use crate::scene::{Scene, payment, reason, refused};
 use crate::service::{PROGRAM, Service};
@@ -88,6 +89,6 @@ async fn a_restored_database_is_refused_at_start_and_accepted_only_with_everythi
     scene.attest(&mut kept).await;
     scene.pay(&mut kept, b"4111").await;
     let newcomer = scene.phone("t-new", "standard").await;
-    let given = [&kept, &lost, &first, &after].map(|phone| phone.data_ikid());
+    let given = [&kept, &lost, &first, &after].map(Phone::data_ikid);
     assert!(!given.contains(&newcomer.data_ikid()), "an IKID is never given twice");
 }
