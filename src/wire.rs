@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use data_encoding::{BASE64URL_NOPAD, HEXUPPER};
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Largest message body.
@@ -223,6 +223,15 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
+/// A word of a closed list, which is a string: what serde derives for an enum takes `{"word": null}` as well. Use as
+/// `#[serde(deserialize_with = "word")]`.
+///
+/// # Errors
+/// No string, or none of the words.
+pub fn word<'de, D: de::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(deserializer)?.into_deserializer())
+}
+
 /// base64url without padding (RFC 4648 §5), canonical: unused bits are zero. Use as `#[serde(with = "b64url")]` on a
 /// fixed array or a byte vector; [`Bounded`](b64url::Bounded) adds a limit to the latter.
 pub mod b64url {
@@ -356,6 +365,25 @@ mod tests {
         }
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BODY));
         assert_eq!(rule(&long), Some("at most 64 KiB"));
+    }
+
+    #[test]
+    fn a_word_is_a_string_and_nothing_else() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Answer {
+            Yes,
+        }
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(deserialize_with = "word")]
+            answer: Answer,
+        }
+        let answer = |json: &str| serde_json::from_str::<Body>(json).map(|body| body.answer).ok();
+        assert_eq!(answer(r#"{"answer":"yes"}"#), Some(Answer::Yes));
+        for bad in [r#"{"yes":null}"#, "\"no\"", "\"Yes\"", "null", "0", r#"["yes"]"#] {
+            assert_eq!(answer(&format!("{{\"answer\":{bad}}}")), None, "{bad}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ async fn keep_house(app: Arc<App>) {
     hours.tick().await;
     loop {
         hours.tick().await;
-        if let Err(error) = ops::purge(&app).await {
+        if let Err(error) = ops::reconcile::purge(&app).await {
             tracing::warn!(%error, "expired challenges could not be purged");
         }
     }

@@ -18,6 +18,7 @@ use crate::authz::Action;
 use crate::enrolment::state::DeviceState;
 use crate::id::DeviceId;
 use crate::store::{self, ClearanceId, Purpose};
+use crate::wire::word;
 
 /// Body of the request.
 #[derive(Debug, Deserialize)]
@@ -26,6 +27,7 @@ pub struct ClearanceBody {
     /// The device.
     pub device: DeviceId,
     /// payment, or pin: asked again before PIN entry.
+    #[serde(deserialize_with = "word")]
     pub purpose: Purpose,
 }
 

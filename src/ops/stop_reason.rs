@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::RevocationReason;
+use crate::wire::word;
 
 /// Why an operator or a back end stops (or resumes) a phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,5 +54,6 @@ impl StopReason {
 #[serde(deny_unknown_fields)]
 pub struct ReasonBody {
     /// Why.
+    #[serde(deserialize_with = "word")]
     pub reason: StopReason,
 }
