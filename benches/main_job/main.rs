@@ -6,7 +6,7 @@ mod load;
 mod raw;
 mod report;
 #[path = "../../tests/it/service.rs"]
-#[expect(dead_code, reason = "the tests' way to a service; they use all of it")]
+#[expect(dead_code, clippy::panic, reason = "the tests' way to a service; they use all of it")]
 mod service;
 
 use std::io::Write as _;
