@@ -9,6 +9,7 @@ use crate::authz::{Authz, TwicePrincipal};
 use crate::clock::Clock;
 use crate::config::{Acquirer, Config, ConfigError};
 use crate::enrolment::package::{TransportAlgorithm, TransportKey};
+use crate::ops::anchor::Anchor;
 use crate::ops::authority::{Authorities, AuthorityError};
 use crate::ops::crl::CrlCache;
 use crate::ops::derivation_ids::DerivationIds;
@@ -88,6 +89,8 @@ pub struct App {
     pub settings: Settings,
     /// Blocks of derivation ids.
     pub derivation_ids: DerivationIds,
+    /// What moves the mark on the token.
+    pub anchor: Anchor,
     /// The revocation list last signed.
     pub crl: CrlCache,
 }
@@ -153,9 +156,11 @@ impl App {
                 device_url,
             },
             derivation_ids: DerivationIds::default(),
+            anchor: Anchor::default(),
             crl: CrlCache::default(),
         };
         crate::ops::reconcile::reconcile(&app).await?;
+        app.derivation_ids.open(&app).await?;
         Ok(app)
     }
 }

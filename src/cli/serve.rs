@@ -59,11 +59,14 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     // One line on standard output says that the service serves, and where: for people, and for whoever started it.
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
-    let keeper = tokio::spawn(keep_house(app.clone()));
+    let keepers = [tokio::spawn(keep_house(app.clone())), tokio::spawn(keep_anchored(app.clone()))];
     let hsm = app.hsm.clone();
     let store = app.store.clone();
-    listeners.serve(app, &config, stopped).await;
-    keeper.abort();
+    listeners.serve(app.clone(), &config, stopped).await;
+    for keeper in keepers {
+        keeper.abort();
+    }
+    app.anchor.settle(&app).await;
     store.close().await;
     hsm.shutdown().await;
     tracing::info!("stopped");
@@ -79,5 +82,16 @@ async fn keep_house(app: Arc<App>) {
         if let Err(error) = ops::reconcile::purge(&app).await {
             tracing::warn!(%error, "expired challenges could not be purged");
         }
+    }
+}
+
+/// Moves the mark on the token after what must not be revived, at most once a second.
+async fn keep_anchored(app: Arc<App>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        app.anchor.noted().await;
+        seconds.tick().await;
+        app.anchor.settle(&app).await;
     }
 }

@@ -233,7 +233,7 @@ mod tests {
             "transport": {"kid": b64url::encode(&[1; 32]), "alg": "RSA-OAEP", "spki": "AgICAg"},
             "levels": {
                 "basic": {"format": "software", "claims": ["app_digest", "debugger", "root"], "signature": false},
-                "standard": {"format": "software", "claims": all, "signature": false},
+                "standard": {"format": "software", "claims": all, "signature": true},
                 "full": {"format": "software", "claims": all, "signature": true}}});
         assert_eq!(claims, expected);
     }

@@ -96,6 +96,9 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
         event = event.with("to", DeviceState::Suspended.name());
     }
     tx.commit(event).await?;
+    if appraisal.is_contraindicated() {
+        app.anchor.note(&row.acquirer);
+    }
     Ok(jws)
 }
 

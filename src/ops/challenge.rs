@@ -10,12 +10,14 @@ use super::{authorize, refuse, turn_away};
 use crate::app::App;
 use crate::attestation::challenge::{Challenge, Target};
 use crate::attestation::request::{ChallengeRequest, DevicePurpose};
-use crate::authz::{Action, Caller, Phone, Resource};
+use crate::audit::{AuditEvent, Fact};
+use crate::authz::{Action, Caller, Permit, Phone, Resource};
 use crate::enrolment::request::EnrolmentChallengeRequest;
 use crate::enrolment::state::ActivationState;
 use crate::id::DeviceId;
 use crate::jose::Unsigned;
-use tillward_hsm::SigningKey;
+use crate::store;
+use tillward_hsm::{Ikid, SigningKey};
 
 /// A challenge for the holder of an activation code. It does not consume the code.
 #[tracing::instrument(skip_all)]
@@ -40,7 +42,28 @@ pub async fn enrolment_challenge(app: &App, context: &Context, body: &[u8]) -> R
     }
     let terminal = app.store.read().await?.find_terminal(&activation.terminal).await?;
     let level = terminal.ok_or_else(|| OpError::internal("loading the terminal of an activation", "the foreign key has no row"))?.level;
-    signed_challenge(app, Target::Enrol(&activation.id), activation.ikid, &level).await
+    let ikid = ikid_of_this_run(app, context, permit, &activation).await?;
+    signed_challenge(app, Target::Enrol(&activation.id), ikid, &level).await
+}
+
+/// The IKID that the activation has reserved. One that an earlier process has given is replaced: after a restore, the database may not
+/// know that it was used (docs/adr/0002).
+async fn ikid_of_this_run(app: &App, context: &Context, permit: Permit, activation: &store::Activation) -> Result<[u8; 8], OpError> {
+    if activation.state != ActivationState::Open || app.derivation_ids.is_of_this_run(&activation.acquirer, activation.derivation_id).await
+    {
+        return Ok(activation.ikid);
+    }
+    let keys = app.settings.acquirers.iter().find(|a| a.name == activation.acquirer).ok_or(Reason::AcquirerUnknown)?;
+    let fresh = app.derivation_ids.next(app, &activation.acquirer).await?;
+    let ikid = Ikid::new(keys.bdk_data, fresh).0;
+    let mut tx = app.store.begin().await?;
+    if !tx.renumber_activation(&activation.id, &activation.ikid, fresh.0, &ikid).await? {
+        // Used, stopped or renumbered by another request in between: the phone asks again.
+        drop(tx);
+        return Err(refuse(app, context, permit, Reason::StateConflict).await);
+    }
+    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("ikid", Fact::hex(&ikid))).await?;
+    Ok(ikid)
 }
 
 /// A challenge for an enrolled phone.

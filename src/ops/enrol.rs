@@ -44,6 +44,10 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
     if now >= activation.expires {
         return Err(refuse(app, context, permit, Reason::ActivationExpired).await);
     }
+    // Given out by an earlier process: the challenge endpoint gives the activation another one.
+    if !app.derivation_ids.is_of_this_run(&activation.acquirer, activation.derivation_id).await {
+        return Err(refuse(app, context, permit, Reason::ChallengeInvalid).await);
+    }
     let parsed = match Parsed::parse(app, &activation, &request, now) {
         Ok(parsed) => parsed,
         Err(refusal) => return Err(refuse(app, context, permit, refusal).await),
@@ -262,6 +266,7 @@ async fn commit(
         .with("ikid", Fact::hex(&device.ikid))
         .with("certificate", Fact::hex(certificate.serial()));
     tx.commit(event).await?;
+    app.anchor.note(&device.acquirer);
     Ok(Committed::Enrolled)
 }
 

@@ -5,6 +5,7 @@
 //! transaction at the end is the whole effect, and asking again is safe.
 #![expect(clippy::missing_errors_doc, reason = "every operation answers an OpError; ops/error.rs says which, ops/reason.rs why")]
 
+pub mod anchor;
 pub mod authority;
 pub mod context;
 pub mod crl;

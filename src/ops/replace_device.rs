@@ -45,5 +45,6 @@ pub async fn replace_device(app: &App, context: &Context, terminal: &TerminalId,
     }
     let supersedes = tx.open_activation(&fresh.row).await?;
     tx.commit(event).await?;
+    app.anchor.note(&terminal.acquirer);
     Ok(Replaced { activation: fresh.show(app, supersedes), retired: old.map(|old| old.id) })
 }

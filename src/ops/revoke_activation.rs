@@ -27,6 +27,7 @@ pub async fn revoke_activation(app: &App, context: &Context, activation: &Activa
         return Err(refuse(app, context, permit, Reason::StateConflict).await);
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
+    app.anchor.note(&row.acquirer);
     row.state = ActivationState::Revoked;
     Ok(Activation::of(app, row))
 }

@@ -51,6 +51,9 @@ pub(super) async fn move_device(
         DeviceState::Active | DeviceState::Suspended => {}
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("to", to.name()).with("reason", reason.code())).await?;
+    if to != DeviceState::Active {
+        app.anchor.note(&row.acquirer);
+    }
     row.state = to;
     row.state_reason = Some(reason.code().to_owned());
     Ok(row.into())

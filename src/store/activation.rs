@@ -135,6 +135,27 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// Gives an open activation another derivation id. `false`: it is not open, or has not the IKID `from` any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the id belongs to another activation.
+    pub async fn renumber_activation(
+        &mut self,
+        id: &ActivationId,
+        from: &[u8; 8],
+        derivation_id: u32,
+        ikid: &[u8; 8],
+    ) -> Result<bool, StoreError> {
+        let statement = sqlx::query("UPDATE activation SET derivation_id = $3, ikid = $4 WHERE id = $1 AND ikid = $2 AND state = 'open'")
+            .bind(id.as_str())
+            .bind(to_hex(from))
+            .bind(i64::from(derivation_id))
+            .bind(to_hex(ikid));
+        Ok(self.run("activation", statement).await? == 1)
+    }
+}
+
 impl<C: Link> Db<C> {
     /// The activation with this id.
     ///

@@ -91,7 +91,8 @@ impl Stage {
             status,
         };
         // Registered now: with any other content it is refused from here on.
-        let terminal = json!({"merchant": "m1", "level": "standard", "configuration": {"currency": "EUR", "lines": {"copies": 2, "print": true}}});
+        let terminal =
+            json!({"merchant": "m1", "level": "standard", "configuration": {"currency": "EUR", "lines": {"copies": 2, "print": true}}});
         self.service.api("backend").put("/v1/terminals/t5", &terminal).await.unwrap();
         let of_device = |verb: &str| format!("/v1/devices/{device}/{verb}");
         let reason = |reason: &str| Some(json!({"reason": reason}));
@@ -239,8 +240,22 @@ fn heads(endpoint: &Endpoint, count: &mut usize) {
     }
     if ["/v1/devices", "/v1/audit"].contains(&endpoint.path.as_str()) {
         for query in [
-            "limit=0", "limit=-1", "limit=501", "limit=4294967296", "limit=1e2", "limit=", "limit=hunter2marker", "limit=1&limit=1",
-            "hunter2marker=1", "after=hunter2marker", "after=-1", "after=99999999999999999999", "limit=%ff", "limit=1%00", "=", "limit",
+            "limit=0",
+            "limit=-1",
+            "limit=501",
+            "limit=4294967296",
+            "limit=1e2",
+            "limit=",
+            "limit=hunter2marker",
+            "limit=1&limit=1",
+            "hunter2marker=1",
+            "after=hunter2marker",
+            "after=-1",
+            "after=99999999999999999999",
+            "limit=%ff",
+            "limit=1%00",
+            "=",
+            "limit",
         ] {
             assert_eq!(ask("GET", &format!("{}?{query}", endpoint.path), None).reason(), "malformed", "{query}");
         }

@@ -101,7 +101,8 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// What was written since the last call, one line an entry: who, what, to what, and how it ended. The numbers have no gap.
+    /// What was written since the last call, one line an entry: who, what, to what, and how it ended. The numbers have no gap. What the
+    /// service does of itself and in its own time, moving the mark on the token, is left out.
     pub(crate) async fn news(&mut self) -> Vec<String> {
         let entries = self.entries().await;
         let text = |entry: &Value, name: &str| entry[name].as_str().expect("text").to_owned();
@@ -114,7 +115,7 @@ impl Trail {
             };
             format!("{caller} {} {}: {ended}", text(entry, "action"), text(entry, "resource"))
         };
-        entries.iter().map(line).collect()
+        entries.iter().filter(|entry| entry["caller"] != "system:derivation-ids").map(line).collect()
     }
 
     /// The same as they are.

@@ -163,7 +163,16 @@ async fn after_the_kill(
     let trust = crate::scene::fresh_trust(line).await;
     let state = backend.get(&format!("/v1/activations/{}", activation(code))).await.expect("an activation");
     let used = state["state"] == "used";
-    let again = line.transport.enrol(&pending).await.expect("the kept request gets its package");
+    let (pending, again) = if used {
+        let again = line.transport.enrol(&pending).await.expect("the kept request gets its package");
+        (pending, again)
+    } else {
+        // Its derivation id is of the process that was killed: a new challenge with a new one, the same code.
+        assert_eq!(refused(line.transport.enrol(&pending).await), "challenge-invalid");
+        let pending = line.prepare(&trust, code, &sound_findings()).await.expect("prepares");
+        let again = line.transport.enrol(&pending).await.expect("the code is still good");
+        (pending, again)
+    };
     let kind = match outcome {
         Ok(answer) => {
             assert!(used, "an answer that was given is in the database: {state}");

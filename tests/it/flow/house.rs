@@ -144,8 +144,9 @@ fn the_doctor_names_what_is_wrong() {
     assert_eq!((code, names(&failed)), (Some(1), vec!["token"]));
     let (code, failed) = with("sqlite:tillward.db", "sqlite:missing/tillward.db");
     assert_eq!((code, names(&failed)), (Some(1), vec!["database"]));
+    // An empty database knows less than the token as well.
     let (code, failed) = with("sqlite:tillward.db", "sqlite:empty.db");
-    assert_eq!((code, names(&failed)), (Some(1), vec!["certificates"]));
+    assert_eq!((code, names(&failed)), (Some(1), vec!["certificates", "restored-database"]));
     let (code, failed) = with("appraisal.toml", "missing.toml");
     assert_eq!((code, names(&failed)), (Some(1), vec!["appraisal-policy"]));
     let (code, failed) = with("tls/server.pem", "tls/missing.pem");

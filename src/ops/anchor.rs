@@ -1,0 +1,44 @@
+//! What a restored database must not revive (a used code, a stopped phone) moves the mark on the token, so that a backup from before it
+//! is known for one at the next start. A write on the token is slow, so the move follows the commit instead of being part of it, at most
+//! one a second and acquirer: a backup taken just before, put back after a crash within that second, is the one that is not noticed.
+//! Even then no derivation id is given twice (`derivation_ids`).
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::derivation_ids::take;
+use crate::app::App;
+use crate::id::AcquirerId;
+
+/// The acquirers whose mark is to move.
+#[derive(Debug, Default)]
+pub struct Anchor {
+    due: Mutex<BTreeSet<AcquirerId>>,
+    wake: Notify,
+}
+
+impl Anchor {
+    /// Something of this acquirer was committed that must not come back.
+    pub(super) fn note(&self, acquirer: &AcquirerId) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(acquirer.clone());
+        self.wake.notify_one();
+    }
+
+    /// Returns when something was noted.
+    pub(crate) async fn noted(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Moves the marks that are due. What fails stays due: the next try is as good.
+    pub(crate) async fn settle(&self, app: &App) {
+        let due = std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner));
+        for acquirer in due {
+            if let Err(error) = take(app, &acquirer, 1).await {
+                tracing::warn!(%acquirer, %error, "the mark on the token could not be moved; it will be tried again");
+                self.note(&acquirer);
+            }
+        }
+    }
+}
