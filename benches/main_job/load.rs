@@ -10,7 +10,7 @@ use tillward::cli::phone::{Line, now, sound_findings, status};
 use tillward_device::enrolment::PendingEnrolment;
 use tillward_device::message::Purpose;
 use tillward_device::phone::Phone;
-use tillward_device::trust::{RootPin, Trust};
+use tillward_device::trust::Trust;
 use tokio::runtime::Runtime;
 
 use crate::service::Service;
@@ -18,7 +18,7 @@ use crate::service::Service;
 const LEVEL: &str = "standard";
 
 /// Two threads, as many as the HSM host has workers.
-pub fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
@@ -26,7 +26,7 @@ pub fn runtime() -> Runtime {
 type Step<S> = for<'a> fn(&'a mut S) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// All states at once, each `rounds` times in a row; the time from the first to the last.
-pub fn together<S: Send + 'static>(runtime: &Runtime, states: &mut Vec<S>, rounds: u64, step: Step<S>) -> Duration {
+pub(crate) fn together<S: Send + 'static>(runtime: &Runtime, states: &mut Vec<S>, rounds: u64, step: Step<S>) -> Duration {
     let taken = std::mem::take(states);
     runtime.block_on(async {
         let started = Instant::now();
@@ -57,14 +57,14 @@ struct Wires {
 }
 
 /// An enrolled phone, its back end, and the payment messages that wait.
-pub struct Station {
+pub(crate) struct Station {
     wires: Wires,
     phone: Phone,
     messages: Vec<Value>,
 }
 
 /// Phones that work at once.
-pub type Phones = Vec<Station>;
+pub(crate) type Phones = Vec<Station>;
 
 /// An enrolment on its way: what is sent next is on top.
 struct Counter {
@@ -73,7 +73,7 @@ struct Counter {
 }
 
 /// The load on one service.
-pub struct Load<'a> {
+pub(crate) struct Load<'a> {
     runtime: Runtime,
     service: &'a Service,
     wires: Wires,
@@ -81,15 +81,15 @@ pub struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    pub fn open(service: &'a Service) -> Self {
+    pub(crate) fn open(service: &'a Service) -> Self {
         let runtime = runtime();
-        let line = Line::open(&service.device_url(), &service.workplace.ca(), RootPin(service.root_pin())).expect("a line");
+        let line = service.line();
         let trust = runtime.block_on(line.trust()).expect("the trust bundle");
         let wires = Wires { line, trust: Arc::new(trust), api: service.api("backend") };
         Self { runtime, service, wires, terminals: 0 }
     }
 
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
@@ -104,17 +104,17 @@ impl<'a> Load<'a> {
     }
 
     /// Newly enrolled phones.
-    pub fn phones(&mut self, count: usize) -> Phones {
+    pub(crate) fn phones(&mut self, count: usize) -> Phones {
+        let pending: Vec<_> = (0..count).map(|_| self.pending()).collect();
         let enrol = |pending: PendingEnrolment| {
             let package = self.runtime.block_on(self.wires.line.transport.enrol(&pending)).expect("enrols");
             let phone = pending.complete(&self.wires.trust, &package, now()).expect("a phone");
             Station { wires: self.wires.clone(), phone, messages: Vec::new() }
         };
-        let pending: Vec<_> = (0..count).map(|_| self.pending()).collect();
         pending.into_iter().map(enrol).collect()
     }
 
-    pub fn challenge(&self, phones: &mut Phones, rounds: u64) -> Duration {
+    pub(crate) fn challenge(&self, phones: &mut Phones, rounds: u64) -> Duration {
         together(&self.runtime, phones, rounds, |station| {
             Box::pin(async move {
                 let transport = &station.wires.line.transport;
@@ -123,7 +123,7 @@ impl<'a> Load<'a> {
         })
     }
 
-    pub fn attest(&self, phones: &mut Phones, rounds: u64) -> Duration {
+    pub(crate) fn attest(&self, phones: &mut Phones, rounds: u64) -> Duration {
         together(&self.runtime, phones, rounds, |station| {
             Box::pin(async move {
                 let Wires { line, trust, .. } = &station.wires;
@@ -133,7 +133,7 @@ impl<'a> Load<'a> {
         })
     }
 
-    pub fn clear(&self, phones: &mut Phones, rounds: u64) -> Duration {
+    pub(crate) fn clear(&self, phones: &mut Phones, rounds: u64) -> Duration {
         together(&self.runtime, phones, rounds, |station| {
             Box::pin(async move {
                 let body = json!({"device": station.phone.device(), "purpose": "payment"});
@@ -143,7 +143,7 @@ impl<'a> Load<'a> {
     }
 
     /// The phones make their messages first: that is their time, not the service's.
-    pub fn decrypt(&self, phones: &mut Phones, rounds: u64) -> Duration {
+    pub(crate) fn decrypt(&self, phones: &mut Phones, rounds: u64) -> Duration {
         for Station { phone, messages, .. } in phones.iter_mut() {
             let message = |_| serde_json::to_value(phone.pay(b"4111111111111111=2912", b"order 7").expect("pays")).expect("JSON");
             *messages = (0..rounds).map(message).collect();
@@ -157,7 +157,7 @@ impl<'a> Load<'a> {
     }
 
     /// New terminals, codes and the phones' own work first; what counts is the one request.
-    pub fn enrol(&mut self, at_once: usize, rounds: u64) -> Duration {
+    pub(crate) fn enrol(&mut self, at_once: usize, rounds: u64) -> Duration {
         let mut counters: Vec<_> =
             (0..at_once).map(|_| Counter { wires: self.wires.clone(), pending: (0..rounds).map(|_| self.pending()).collect() }).collect();
         together(&self.runtime, &mut counters, rounds, |counter| {

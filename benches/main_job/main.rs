@@ -1,13 +1,12 @@
 //! The main job, measured through HTTP on a real service, and what it is compared with: the bare `C_Sign` of the same token.
 //!
 //! `make bench` writes docs/figures/bench.md. One iteration of a row with k in flight is one operation by each of k phones.
-#![expect(clippy::panic, reason = "a benchmark stops at the first surprise")]
 
 mod load;
 mod raw;
 mod report;
 #[path = "../../tests/it/service.rs"]
-#[expect(dead_code, clippy::unwrap_used, reason = "the tests' way to a service; they use all of it")]
+#[expect(dead_code, clippy::panic, reason = "the tests' way to a service; they use all of it")]
 mod service;
 
 use std::io::Write as _;
@@ -60,8 +59,8 @@ impl Bench {
     /// `run` does a number of iterations and says how long they took; what it prepares does not count.
     fn row(&mut self, row: Row, mut run: impl FnMut(u64) -> Duration) {
         let mut group = self.criterion.benchmark_group(row.id);
-        group.sample_size(10).sampling_mode(SamplingMode::Flat);
-        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+        group.sample_size(20).sampling_mode(SamplingMode::Flat);
+        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(5));
         group.bench_function(row.in_flight.to_string(), |bencher| bencher.iter_custom(&mut run));
         group.finish();
         self.rows.push(row);

@@ -10,10 +10,10 @@ use tillward_hsm::Pkcs11Uri;
 use tillward_hsm::raw::{RawModule, RawSession};
 
 /// First argument of such a process.
-pub const CHILD: &str = "raw-module";
+pub(crate) const CHILD: &str = "raw-module";
 
 /// Reads a number of rounds a line, answers the nanoseconds they took. In a round each thread signs once.
-pub fn serve(uri: Pkcs11Uri, threads: usize) {
+pub(crate) fn serve(uri: Pkcs11Uri, threads: usize) {
     let module = RawModule::open(uri).expect("the module");
     let mut sessions: Vec<RawSession> = (0..threads).map(|_| module.session().expect("a session")).collect();
     for line in std::io::stdin().lines() {
@@ -25,12 +25,12 @@ pub fn serve(uri: Pkcs11Uri, threads: usize) {
 }
 
 fn sign(sessions: &mut [RawSession], rounds: u64) -> Duration {
-    let start = Barrier::new(sessions.len() + 1);
+    let start = &Barrier::new(sessions.len() + 1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = sessions
             .iter_mut()
             .map(|session| {
-                scope.spawn(|| {
+                scope.spawn(move || {
                     start.wait();
                     for _ in 0..rounds {
                         session.sign(&[7; 32]).expect("signs");
@@ -48,7 +48,7 @@ fn sign(sessions: &mut [RawSession], rounds: u64) -> Duration {
 }
 
 /// Such a process, seen from the benchmark.
-pub struct Child {
+pub(crate) struct Child {
     process: Process,
     rounds: ChildStdin,
     nanoseconds: BufReader<ChildStdout>,
@@ -56,7 +56,7 @@ pub struct Child {
 
 impl Child {
     /// This program again, as [`serve`].
-    pub fn start(uri: &Pkcs11Uri, softhsm: &Path, threads: usize) -> Self {
+    pub(crate) fn start(uri: &Pkcs11Uri, softhsm: &Path, threads: usize) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .args([CHILD, &uri.to_string(), &threads.to_string()])
             .env("SOFTHSM2_CONF", softhsm)
@@ -70,7 +70,7 @@ impl Child {
     }
 
     /// How long that many rounds take.
-    pub fn sign(&mut self, rounds: u64) -> Duration {
+    pub(crate) fn sign(&mut self, rounds: u64) -> Duration {
         writeln!(self.rounds, "{rounds}").expect("it listens");
         let mut line = String::new();
         self.nanoseconds.read_line(&mut line).expect("it answers");
@@ -78,7 +78,7 @@ impl Child {
     }
 
     /// Ends it in order.
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.rounds);
         assert!(self.process.wait().expect("ends").success());
     }

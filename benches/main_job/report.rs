@@ -6,17 +6,17 @@ use std::path::Path;
 use serde_json::Value;
 
 /// The rows that everything is compared with.
-pub const RAW: &str = "raw-sign";
+pub(crate) const RAW: &str = "raw-sign";
 
 /// One line of the table.
-pub struct Row {
-    pub id: &'static str,
-    pub what: &'static str,
-    pub in_flight: usize,
+pub(crate) struct Row {
+    pub(crate) id: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) in_flight: usize,
 }
 
 /// A row with what criterion found.
-pub struct Measured {
+pub(crate) struct Measured {
     id: &'static str,
     what: &'static str,
     in_flight: u32,
@@ -26,7 +26,7 @@ pub struct Measured {
 
 impl Row {
     /// Reads criterion's estimate; `None` if the row was not measured.
-    pub fn read(&self, results: &Path) -> Option<Measured> {
+    pub(crate) fn read(&self, results: &Path) -> Option<Measured> {
         let path = results.join(self.id).join(self.in_flight.to_string()).join("new/estimates.json");
         let estimates: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         let median = estimates["median"]["point_estimate"].as_f64()? / 1e9;
@@ -41,7 +41,7 @@ impl Measured {
 }
 
 /// What the figures were made with, a line each.
-pub async fn machine(library: String) -> Vec<(&'static str, String)> {
+pub(crate) async fn machine(library: String) -> Vec<(&'static str, String)> {
     sqlx::any::install_default_drivers();
     let pool = sqlx::AnyPool::connect("sqlite::memory:").await.expect("SQLite");
     let sqlite: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&pool).await.expect("its version");
@@ -60,7 +60,7 @@ pub async fn machine(library: String) -> Vec<(&'static str, String)> {
 }
 
 /// Writes the page.
-pub fn write(rows: &[Measured], machine: &[(&'static str, String)]) {
+pub(crate) fn write(rows: &[Measured], machine: &[(&'static str, String)]) {
     let raw = rows.iter().find(|row| row.id == RAW && row.in_flight == 1).expect("measured").per_second();
     let mut page = String::from(HEAD);
     for (what, value) in machine {

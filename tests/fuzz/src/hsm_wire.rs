@@ -48,7 +48,10 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let acquirer = AcquirerKeys { name: "acme".to_owned(), bdk_pin: BdkId([1; 4]), bdk_data: BdkId([2; 4]), bits: 256 };
     let requests = [
         ("sign", Operation::Sign { key: SigningKey::Attestation, digest: vec![3; 32] }),
-        ("open-enrolment", Operation::OpenEnrolment(OpenEnrolment { wrapped_secret: vec![1; 384], ikid, transcript: [2; 32], mac: [3; 16] })),
+        (
+            "open-enrolment",
+            Operation::OpenEnrolment(OpenEnrolment { wrapped_secret: vec![1; 384], ikid, transcript: [2; 32], mac: [3; 16] }),
+        ),
         ("personalize", Operation::Personalize { secret: block(), ikid, acquirer: "acme".to_owned() }),
         ("decrypt", Operation::DukptDecrypt { ksn, iv: [1; 16], aad: b"order 7".to_vec(), ciphertext: vec![2; 32], mac: [3; 16] }),
         ("create-keys", Operation::CreateKeys(KeySpec { acquirers: vec![acquirer] })),
