@@ -19,8 +19,24 @@ const PURE: [&str; 10] = ["id", "clock", "wire", "jose", "attestation", "pki", "
 
 /// What no pure module names.
 const IMPURE: [&str; 18] = [
-    "tokio", "sqlx", "axum", "hyper", "tower", "reqwest", "rustls", "cryptoki", "tillward_hsm", "getrandom", "SysRng", "SystemTime", "Instant",
-    "std::env", "std::fs", "std::net", "std::process", "Timestamp::now",
+    "tokio",
+    "sqlx",
+    "axum",
+    "hyper",
+    "tower",
+    "reqwest",
+    "rustls",
+    "cryptoki",
+    "tillward_hsm",
+    "getrandom",
+    "SysRng",
+    "SystemTime",
+    "Instant",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "Timestamp::now",
 ];
 
 /// A name, and the only places where it may stand: folders end with a slash.

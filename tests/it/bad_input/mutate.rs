@@ -78,17 +78,8 @@ pub(super) fn malformed(good: &Value) -> Vec<Bad> {
 
 /// Values of another type.
 fn wrong_types(value: &Value) -> Vec<Value> {
-    let mut all = vec![
-        json!(null),
-        json!(0),
-        json!(-1),
-        json!(1.5),
-        json!(u64::MAX),
-        json!(true),
-        json!([]),
-        json!([MARKER]),
-        json!([value]),
-    ];
+    let mut all =
+        vec![json!(null), json!(0), json!(-1), json!(1.5), json!(u64::MAX), json!(true), json!([]), json!([MARKER]), json!([value])];
     if value.is_object() {
         all.extend([json!(""), json!(MARKER)]);
     } else {
