@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Reach, output};
+use crate::id::{ActivationId, TerminalId};
 
 /// Activations.
 #[derive(Debug, Subcommand)]
@@ -13,21 +14,21 @@ pub(super) enum Activation {
     Create {
         /// The terminal
         #[arg(long)]
-        terminal: String,
+        terminal: TerminalId,
         #[command(flatten)]
         reach: Reach,
     },
     /// Show an activation: state, tries, times; never the code
     Show {
         /// The first seven symbols of the code
-        activation: String,
+        activation: ActivationId,
         #[command(flatten)]
         reach: Reach,
     },
     /// Take a code back
     Revoke {
         /// The first seven symbols of the code
-        activation: String,
+        activation: ActivationId,
         #[command(flatten)]
         reach: Reach,
     },

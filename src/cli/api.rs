@@ -21,6 +21,11 @@ pub struct Profile {
     pub key: PathBuf,
 }
 
+/// A profile that cannot be read, or is not one.
+#[derive(Debug, thiserror::Error)]
+#[error("the profile {} is not acceptable", .0.display())]
+pub struct BadProfile(PathBuf);
+
 /// A refusal by the service, as the problem document says it.
 #[derive(Debug, thiserror::Error)]
 #[error("{title} ({reason}{}), request {request_id}", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
@@ -49,8 +54,8 @@ impl Api {
     /// # Errors
     /// The profile, or a file that it names, is missing or not acceptable.
     pub fn open(profile: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(profile).with_context(|| format!("cannot read the profile {}", profile.display()))?;
-        let parsed: Profile = toml::from_str(&text).with_context(|| format!("the profile {} is not acceptable", profile.display()))?;
+        let text = std::fs::read_to_string(profile).with_context(|| BadProfile(profile.to_owned()))?;
+        let parsed: Profile = toml::from_str(&text).with_context(|| BadProfile(profile.to_owned()))?;
         let folder = profile.parent().unwrap_or(Path::new("."));
         let read = |path: &Path| std::fs::read(folder.join(path)).with_context(|| format!("cannot read {}", folder.join(path).display()));
         let mut identity = read(&parsed.key)?;

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Reach;
+use crate::id::DeviceId;
 
 /// Clearances.
 #[derive(Debug, Subcommand)]
@@ -11,7 +12,7 @@ pub(super) enum Clearance {
     /// Ask whether a phone may take a payment now; refused if its last attestation is too old
     Ask {
         /// The device
-        device: String,
+        device: DeviceId,
         /// What for: payment or pin
         #[arg(long, default_value = "payment", value_parser = ["payment", "pin"])]
         purpose: String,

@@ -13,25 +13,26 @@ use tillward_device::trust::RootPin;
 
 use super::phone::{Line, now, sound_findings, status};
 use super::{Reach, output};
+use crate::id::{DeviceId, TerminalId};
 
 /// Devices.
 #[derive(Debug, Subcommand)]
 pub(super) enum Device {
     /// List devices
     List {
-        /// Only in this state: active, suspended or retired
-        #[arg(long)]
+        /// Only in this state
+        #[arg(long, value_parser = ["active", "suspended", "retired"])]
         state: Option<String>,
         /// Only of this terminal
         #[arg(long)]
-        terminal: Option<String>,
+        terminal: Option<TerminalId>,
         #[command(flatten)]
         reach: Reach,
     },
     /// Show a device
     Show {
         /// The device
-        device: String,
+        device: DeviceId,
         #[command(flatten)]
         reach: Reach,
     },
@@ -57,7 +58,7 @@ pub(super) enum Device {
 #[derive(Debug, Args)]
 pub(super) struct Move {
     /// The device
-    device: String,
+    device: DeviceId,
     /// Why: lost, stolen, compromised, replaced, closed, investigation or cleared
     #[arg(long)]
     reason: String,
@@ -194,7 +195,7 @@ pub(super) async fn run(command: Device) -> anyhow::Result<()> {
     }
 }
 
-async fn list(reach: &Reach, state: Option<String>, terminal: Option<String>) -> anyhow::Result<()> {
+async fn list(reach: &Reach, state: Option<String>, terminal: Option<TerminalId>) -> anyhow::Result<()> {
     let mut query = Vec::new();
     query.extend(state.map(|state| format!("state={state}")));
     query.extend(terminal.map(|terminal| format!("terminal={terminal}")));

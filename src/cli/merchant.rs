@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Reach;
+use crate::id::{AcquirerId, MerchantId};
 
 /// Merchants.
 #[derive(Debug, Subcommand)]
@@ -11,10 +12,10 @@ pub(super) enum Merchant {
     /// Register a merchant; the same content again changes nothing
     Add {
         /// The merchant's id
-        merchant: String,
+        merchant: MerchantId,
         /// Its acquirer
         #[arg(long)]
-        acquirer: String,
+        acquirer: AcquirerId,
         /// Its name, for people
         #[arg(long)]
         name: String,
@@ -24,7 +25,7 @@ pub(super) enum Merchant {
     /// Show a merchant
     Show {
         /// The merchant's id
-        merchant: String,
+        merchant: MerchantId,
         #[command(flatten)]
         reach: Reach,
     },

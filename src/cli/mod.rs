@@ -1,6 +1,7 @@
 //! The command line: `tillward <noun> <verb>`, one file a noun.
 //!
-//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the service; 4 the service or the HSM is away.
+//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the service; 4 the service, or the HSM behind it, does not answer now.
+//! A failure ends with one line on what to do.
 
 mod activation;
 pub mod api;
@@ -9,6 +10,7 @@ mod clearance;
 mod demo;
 mod device;
 mod doctor;
+mod failure;
 mod hsm_host;
 mod init;
 mod key;
@@ -25,8 +27,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use api::{Api, Refused};
-use tillward_device::http::HttpError;
+use api::Api;
+use failure::Failure;
 
 /// HSM-backed key management for phones that take card payments.
 #[derive(Debug, Parser)]
@@ -141,25 +143,12 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let failure = Failure::of(&error);
             eprintln!("tillward: {error:#}");
-            ExitCode::from(exit_code(&error))
+            eprintln!("{}", failure.remedy());
+            ExitCode::from(failure.exit_code())
         }
     }
-}
-
-fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(refused) = error.downcast_ref::<Refused>() {
-        return if refused.status == 503 { 4 } else { 3 };
-    }
-    if let Some(refusal) = error.chain().find_map(|e| e.downcast_ref::<HttpError>()).and_then(HttpError::refusal) {
-        return if refusal.status == 503 { 4 } else { 3 };
-    }
-    if let Some(failed) = error.chain().find_map(|e| e.downcast_ref::<reqwest::Error>())
-        && (failed.is_connect() || failed.is_timeout())
-    {
-        return 4;
-    }
-    1
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

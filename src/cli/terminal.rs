@@ -5,6 +5,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Reach, activation};
+use crate::id::{MerchantId, TerminalId};
 
 /// Terminals.
 #[derive(Debug, Subcommand)]
@@ -12,10 +13,10 @@ pub(super) enum Terminal {
     /// Register a terminal; the same content again changes nothing
     Add {
         /// The terminal's id
-        terminal: String,
+        terminal: TerminalId,
         /// Its merchant
         #[arg(long)]
-        merchant: String,
+        merchant: MerchantId,
         /// Security level, as the appraisal policy names it
         #[arg(long, default_value = "standard")]
         level: String,
@@ -28,14 +29,14 @@ pub(super) enum Terminal {
     /// Show a terminal
     Show {
         /// The terminal's id
-        terminal: String,
+        terminal: TerminalId,
         #[command(flatten)]
         reach: Reach,
     },
     /// Retire the terminal's phone and give a code for a new one
     Replace {
         /// The terminal's id
-        terminal: String,
+        terminal: TerminalId,
         /// Why; kept in the audit log
         #[arg(long)]
         reason: String,

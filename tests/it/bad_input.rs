@@ -1,146 +1,36 @@
 //! Bad input on every endpoint: a 4xx problem document, never a 5xx, never a log line with the input in it, and nothing is lost.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod limits;
 mod mutate;
 mod raw;
+mod stage;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tillward::cli::phone::{Line, sound_findings};
-use tillward_device::message::Purpose;
-use tillward_device::phone::Phone;
-use tillward_device::trust::{RootPin, Trust};
 
-use crate::service::{ACQUIRER, Service};
+use crate::service::Service;
 use mutate::MARKER;
 use raw::{Answer, Listener, Request};
+use stage::{Endpoint, Stage, id_of};
 
-/// One endpoint with a request that it answers with a success.
-struct Endpoint {
-    listener: Listener,
-    method: &'static str,
-    path: String,
-    body: Option<Value>,
-    status: u16,
+/// Every method of every route of a router's source, as `METHOD /path`.
+fn routes(source: &str) -> Vec<String> {
+    let lines = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split_once("\", "));
+    lines
+        .flat_map(|(path, handlers)| {
+            let methods = ["get", "post", "put", "delete"].into_iter().filter(|method| handlers.contains(&format!("{method}(")));
+            methods.map(|method| format!("{} {path}", method.to_ascii_uppercase())).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
-impl Endpoint {
-    fn request(&self) -> Request {
-        Request::new(self.method, &self.path, self.body.as_ref().map(|body| serde_json::to_vec(body).unwrap()))
-    }
-}
-
-/// A service with a phone, and the listeners as everybody who may call them.
-struct Stage {
-    service: Service,
-    line: Line,
-    trust: Trust,
-    phone: Phone,
-    code: String,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        let mut service = Service::start();
-        assert!(service.stop().success());
-        service.restart_with(&["--log", "debug"]);
-        let line = Line::open(&service.device_url(), &service.workplace.ca(), RootPin(service.root_pin())).unwrap();
-        let trust = line.trust().await.unwrap();
-        let mut phone = line.enrol(&trust, &service.code("t1", "standard").await, &sound_findings()).await.unwrap();
-        line.attest(&trust, &mut phone, &sound_findings()).await.unwrap();
-        let code = service.code("t2", "standard").await;
-        service.code("t3", "standard").await;
-        Self { service, line, trust, phone, code }
-    }
-
-    fn phones(&self) -> Listener {
-        Listener::new(self.service.address("device"), &self.service.workplace.ca(), None)
-    }
-
-    fn backend(&self, role: &str) -> Listener {
-        backend(&self.service, role)
-    }
-
-    async fn attestation(&self) -> Value {
-        let challenge = self.line.transport.device_challenge(self.phone.device(), Purpose::Attest).await.unwrap();
-        let answer = self.phone.attest(&self.trust, &challenge, &sound_findings(), tillward::cli::phone::now()).unwrap();
-        serde_json::to_value(&answer.request).unwrap()
-    }
-
-    async fn renewal(&self) -> Value {
-        let challenge = self.line.transport.device_challenge(self.phone.device(), Purpose::Renew).await.unwrap();
-        serde_json::to_value(self.phone.renew(&self.trust, &challenge, tillward::cli::phone::now()).unwrap()).unwrap()
-    }
-
-    /// Every endpoint, in an order in which all of them succeed.
-    async fn endpoints(&mut self) -> Vec<Endpoint> {
-        let device = self.phone.device().to_string();
-        let pending = self.line.prepare(&self.trust, &self.code, &sound_findings()).await.unwrap();
-        let payment = serde_json::to_value(self.phone.pay(b"4111111111111111=3012", b"EUR 12.50").unwrap()).unwrap();
-        let activation = self.code.replace('-', "")[..7].to_owned();
-        let (attestation, renewal) = (self.attestation().await, self.renewal().await);
-        let (phones, operator, backend) = (self.phones(), self.backend("operator"), self.backend("backend"));
-        let auditor = self.backend("auditor");
-        let at = |listener: &Listener, method, path: &str, body: Option<Value>, status| Endpoint {
-            listener: listener.clone(),
-            method,
-            path: path.to_owned(),
-            body,
-            status,
-        };
-        // Registered now: with any other content it is refused from here on.
-        let terminal =
-            json!({"merchant": "m1", "level": "standard", "configuration": {"currency": "EUR", "lines": {"copies": 2, "print": true}}});
-        self.service.api("backend").put("/v1/terminals/t5", &terminal).await.unwrap();
-        let of_device = |verb: &str| format!("/v1/devices/{device}/{verb}");
-        let reason = |reason: &str| Some(json!({"reason": reason}));
-        let clearance = json!({"device": device, "purpose": "payment"});
-        vec![
-            at(&phones, "GET", "/device/v1/trust", None, 200),
-            at(&phones, "GET", "/device/v1/crl", None, 200),
-            at(&phones, "GET", "/device/v1/enrolment/parameters", None, 200),
-            at(&phones, "POST", "/device/v1/enrolment/challenge", Some(json!({"activation": activation})), 200),
-            at(&phones, "POST", &format!("/device/v1/devices/{device}/challenge"), Some(json!({"purpose": "attest"})), 200),
-            at(&phones, "POST", &format!("/device/v1/devices/{device}/attestation"), Some(attestation), 200),
-            at(&phones, "POST", &format!("/device/v1/devices/{device}/certificate"), Some(renewal), 200),
-            at(&backend, "PUT", "/v1/merchants/m1", Some(json!({"acquirer": ACQUIRER, "name": "Merchant"})), 200),
-            at(&backend, "GET", "/v1/merchants/m1", None, 200),
-            at(&backend, "PUT", "/v1/terminals/t5", Some(terminal), 200),
-            at(&backend, "GET", "/v1/terminals/t1", None, 200),
-            at(&backend, "GET", &format!("/v1/activations/{activation}"), None, 200),
-            at(&phones, "POST", "/device/v1/enrolment", Some(serde_json::to_value(pending.request()).unwrap()), 200),
-            at(&backend, "POST", "/v1/activations", Some(json!({"terminal": "t3"})), 201),
-            at(&backend, "GET", "/v1/devices", None, 200),
-            at(&backend, "GET", &format!("/v1/devices/{device}"), None, 200),
-            at(&backend, "POST", "/v1/clearances", Some(clearance), 201),
-            at(&backend, "POST", "/v1/dukpt/verify-mac", Some(mac_of(&payment)), 200),
-            at(&backend, "POST", "/v1/dukpt/decrypt", Some(payment), 200),
-            at(&auditor, "GET", "/v1/audit", None, 200),
-            at(&auditor, "GET", "/v1/keys", None, 200),
-            at(&operator, "POST", &of_device("suspend"), reason("investigation"), 200),
-            at(&operator, "POST", &of_device("resume"), reason("cleared"), 200),
-            at(&operator, "POST", &of_device("retire"), reason("lost"), 200),
-            at(&operator, "POST", "/v1/terminals/t2/replace", reason("stolen"), 201),
-        ]
-    }
-}
-
-fn backend(service: &Service, role: &str) -> Listener {
-    let tls = service.workplace.dir.join("tls");
-    let (certificate, key) = (tls.join(format!("{role}.pem")), tls.join(format!("{role}-key.pem")));
-    Listener::new(service.address("backend"), &service.workplace.ca(), Some((&certificate, &key)))
-}
-
-/// The MAC of a payment message (docs/protocol.md §7), as a MAC over data.
-fn mac_of(payment: &Value) -> Value {
-    let base64 = data_encoding::BASE64URL_NOPAD;
-    let bytes = |name: &str| base64.decode(payment[name].as_str().unwrap().as_bytes()).unwrap();
-    let ksn = data_encoding::HEXUPPER.decode(payment["ksn"].as_str().unwrap().as_bytes()).unwrap();
-    let length = u32::try_from(bytes("aad").len()).unwrap().to_be_bytes();
-    let data = [ksn, bytes("iv"), length.to_vec(), bytes("aad"), bytes("ciphertext")].concat();
-    json!({"ksn": payment["ksn"], "data": base64.encode(&data), "mac": payment["mac"]})
+/// Whether a path is one of a route's.
+fn is_of(path: &str, route: &str) -> bool {
+    let (path, route): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), route.split('/').collect());
+    path.len() == route.len() && path.iter().zip(route).all(|(segment, named)| named.starts_with('{') || *segment == named)
 }
 
 /// A 4xx problem document that is whole, and in which nothing of the request stands.
@@ -319,7 +209,7 @@ fn noise(listener: &Listener, count: &mut usize) {
     let mut plain = listener.plain();
     plain.write_all(b"GET /hunter2marker HTTP/1.1\r\nHost: hunter2marker\r\n\r\n").unwrap();
     let mut answer = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut plain, &mut answer);
+    let _ = plain.read_to_end(&mut answer);
     assert!(!holds(&answer) && !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
     assert!(listener.connect_as("hunter2marker.example").is_err());
     drop(listener.plain());
@@ -330,6 +220,15 @@ async fn bad_input_is_refused_in_one_form_and_never_repeated_and_nothing_is_lost
     let mut stage = Stage::set().await;
     let pid = stage.service.pid();
     let endpoints = stage.endpoints().await;
+    let routes = [routes(include_str!("../../src/http/device.rs")), routes(include_str!("../../src/http/v1.rs"))].concat();
+    assert_eq!(routes.len(), endpoints.len(), "{routes:#?}");
+    for route in routes {
+        let (method, route) = route.split_once(' ').unwrap();
+        assert!(
+            endpoints.iter().any(|endpoint| endpoint.method == method && is_of(&endpoint.path, route)),
+            "{method} {route} is not in the table"
+        );
+    }
     let again = (stage.attestation().await, stage.renewal().await);
     let mut count = 0;
     tokio::task::block_in_place(|| {
@@ -358,7 +257,7 @@ async fn bad_input_is_refused_in_one_form_and_never_repeated_and_nothing_is_lost
     assert!(count > 2_000, "only {count} bad requests were sent");
 
     // Nothing is lost: no try was counted, and everything still does what it does.
-    let activation = stage.code.replace('-', "")[..7].to_owned();
+    let activation = id_of(&stage.code);
     let shown = stage.service.api("backend").get(&format!("/v1/activations/{activation}")).await.unwrap();
     assert_eq!((&shown["wrong_tries"], &shown["state"]), (&json!(0), &json!("open")));
     let device = stage.service.api("backend").get(&format!("/v1/devices/{}", stage.phone.device())).await.unwrap();
@@ -423,113 +322,4 @@ fn the_check_sees_an_echo_a_5xx_and_an_answer_that_is_no_problem_document() {
     let mut other_id = answer(400, "application/problem+json", "");
     other_id.headers.retain(|(name, _)| name != "x-request-id");
     assert!(!passes(&other_id));
-}
-
-/// A request for a challenge: one signature in the HSM.
-fn challenge_request(code: &str) -> Request {
-    let activation = &code.replace('-', "")[..7];
-    let body = serde_json::to_vec(&json!({"activation": activation})).unwrap();
-    Request::new("POST", "/device/v1/enrolment/challenge", Some(body))
-}
-
-/// The HSM host stops answering. It is a child of the service.
-fn freeze_host(service: &Service) {
-    let children = std::fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
-    let hosts: Vec<String> = children
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok())
-        .flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .collect();
-    assert_eq!(hosts.len(), 1, "one HSM host");
-    assert!(Command::new("kill").args(["-STOP", &hosts[0]]).status().unwrap().success());
-}
-
-fn limits(text: &str) -> impl FnOnce(String) -> String + '_ {
-    move |config| config.replace("[attestation]", &format!("[limits]\n{text}\n\n[attestation]"))
-}
-
-/// Sends both, then reads both; the answers by reason.
-fn at_once(listener: &Listener, request: &Request) -> Vec<Answer> {
-    let mut streams = [listener.connect(), listener.connect()];
-    for stream in &mut streams {
-        stream.write_all(&request.bytes()).unwrap();
-        stream.flush().unwrap();
-    }
-    let mut answers: Vec<Answer> = streams.iter_mut().map(|stream| Answer::parse(&raw::read(stream)).expect("an answer")).collect();
-    answers.sort_by_key(Answer::reason);
-    answers
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_with_no_place_left_says_so_at_once_and_when_to_ask_again() {
-    let service = Service::start_with(limits("requests = 1"));
-    let code = service.code("t1", "standard").await;
-    let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
-    freeze_host(&service);
-    let answers = tokio::task::block_in_place(|| at_once(&phones, &challenge_request(&code)));
-    let reasons: Vec<String> = answers.iter().map(Answer::reason).collect();
-    assert_eq!(reasons, ["busy", "hsm-unavailable"]);
-    for answer in &answers {
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-        assert_eq!(answer.json()["request_id"].as_str(), answer.header("x-request-id"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn work_that_takes_too_long_is_a_503_and_not_the_callers_fault() {
-    let service = Service::start_with(limits("request_ms = 300"));
-    let code = service.code("t1", "standard").await;
-    let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
-    freeze_host(&service);
-    let answer = tokio::task::block_in_place(|| phones.ask(&challenge_request(&code)));
-    assert_eq!((answer.status, answer.reason().as_str(), answer.header("retry-after")), (503, "timed-out", Some("1")));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn half_a_request_takes_no_place_and_ends_in_time() {
-    let service = Service::start_with(limits("requests = 1\nhandshake_ms = 1500"));
-    let code = service.code("t1", "standard").await;
-    let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
-    tokio::task::block_in_place(|| {
-        let whole = challenge_request(&code).bytes();
-        let mut slow_body = phones.connect();
-        slow_body.write_all(&whole[..whole.len() - 5]).unwrap();
-        let mut slow_head = phones.connect();
-        slow_head.write_all(&whole[..20]).unwrap();
-        let mut silent = phones.plain();
-        assert_eq!(phones.ask(&challenge_request(&code)).status, 200, "somebody else is served meanwhile");
-        let answer = Answer::parse(&raw::read(&mut slow_body)).expect("an answer");
-        check("half a body", &answer);
-        assert_eq!((answer.status, answer.reason().as_str()), (408, "request-timeout"));
-        assert!(raw::read(&mut slow_head).is_empty(), "half a head is no request");
-        assert_eq!(std::io::Read::read(&mut silent, &mut [0; 1]).unwrap(), 0, "no handshake, no connection");
-    });
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_names_nobody_here_learns_nothing() {
-    let nobody = "\n[[principal]]\nuri = \"urn:tillward:principal:officer\"\nrole = \"officer\"\nacquirers = [\"example-bank\"]\n";
-    let service = Service::start_with(|text| {
-        assert!(text.contains(nobody));
-        text.replace(nobody, "")
-    });
-    service.code("t1", "standard").await;
-    let officer = backend(&service, "officer");
-    tokio::task::block_in_place(|| {
-        for (method, path) in [
-            ("GET", "/v1/merchants/m1"),
-            ("GET", "/v1/merchants/m2"),
-            ("GET", "/v1/hunter2marker"),
-            ("GET", "/v1/activations"),
-            ("POST", "/v1/dukpt/decrypt"),
-        ] {
-            let answer = officer.ask(&Request::new(method, path, None));
-            check(path, &answer);
-            assert_eq!((answer.status, answer.reason().as_str()), (403, "not-permitted"), "{method} {path}");
-        }
-        let nobody = Listener::new(service.address("backend"), &service.workplace.ca(), None);
-        let mut stream = nobody.connect();
-        let _ = stream.write_all(b"GET /v1/merchants/m1 HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert!(raw::read(&mut stream).is_empty(), "without a client certificate there is no HTTP");
-    });
 }
