@@ -2,9 +2,13 @@
 //! `scene` prepare.
 #![expect(clippy::panic, reason = "a test stops at the first surprise")]
 
+mod architecture;
+mod bad_input;
+mod cli;
 mod flow;
 mod hsm;
 mod memory;
+mod pki_lint;
 mod scene;
 mod service;
 mod softhsm;

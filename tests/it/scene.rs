@@ -107,8 +107,12 @@ impl Trail {
         let text = |entry: &Value, name: &str| entry[name].as_str().expect("text").to_owned();
         let line = |entry: &Value| {
             let caller = text(entry, "caller").replace("urn:tillward:principal:", "");
-            let ended = entry["reason"].as_str().unwrap_or("done").to_owned();
-            format!("{caller} {} {} {}: {ended}", text(entry, "action"), text(entry, "resource_kind"), text(entry, "resource_id"))
+            let ended = match (entry["outcome"].as_str(), entry["reason"].as_str()) {
+                (Some("effect"), None) => "done",
+                (Some("refused"), Some(reason)) => reason,
+                other => panic!("neither done nor refused: {other:?}"),
+            };
+            format!("{caller} {} {}: {ended}", text(entry, "action"), text(entry, "resource"))
         };
         entries.iter().map(line).collect()
     }

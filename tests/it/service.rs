@@ -55,12 +55,18 @@ impl Service {
 
     /// Starts the service (again) and waits for its line. It takes free ports: while it was away, others may have taken the old ones.
     pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// As [`Self::restart`], with more arguments.
+    pub(crate) fn restart_with(&mut self, more: &[&str]) {
         assert!(self.child.is_none(), "it runs");
         self.forget_addresses();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
             .arg(self.workplace.config())
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -147,6 +147,10 @@ async fn who_runs_the_service_decrypts_nothing_and_who_audits_it_changes_nothing
     let mut phone = scene.attested("t-1", "standard").await;
     let device = phone.device().as_str().to_owned();
     let message = payment(&mut phone, b"4111111111111111=3012");
+    let refusal = denied(scene.operator.post("/v1/dukpt/decrypt", &message).await);
+    let entries = scene.whole_trail().entries().await;
+    let last = entries.last().expect("an entry");
+    assert_eq!(last["request_id"], refusal.document["request_id"], "the answer leads to its entry");
     let mut trail = scene.trail().await;
     for role in ["operator", "officer", "auditor"] {
         let refusal = denied(scene.service.api(role).post("/v1/dukpt/decrypt", &message).await);
