@@ -103,12 +103,13 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Newly enrolled phones.
+    /// Newly enrolled phones, attested once: a clearance needs that, whichever rows a filter leaves.
     pub(crate) fn phones(&mut self, count: usize) -> Phones {
         let pending: Vec<_> = (0..count).map(|_| self.pending()).collect();
         let enrol = |pending: PendingEnrolment| {
             let package = self.runtime.block_on(self.wires.line.transport.enrol(&pending)).expect("enrols");
-            let phone = pending.complete(&self.wires.trust, &package, now()).expect("a phone");
+            let mut phone = pending.complete(&self.wires.trust, &package, now()).expect("a phone");
+            self.runtime.block_on(self.wires.line.attest(&self.wires.trust, &mut phone, &sound_findings())).expect("a result");
             Station { wires: self.wires.clone(), phone, messages: Vec::new() }
         };
         pending.into_iter().map(enrol).collect()
