@@ -53,12 +53,14 @@ async fn sign_next(app: &App, last: u64, now: UnixTime) -> Result<store::Crl, Op
     let store::Revocations { count: covers, lines } = app.store.read().await?.revocations(now.plus(-KEPT)).await?;
     let revoked = lines.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     let next_update = now.plus(i64::from(app.settings.pki.crl_hours) * 3600);
-    let issue = Issue { number: last + 1, this_update: now, next_update };
+    // From the time, so that a list signed after a restore still has a higher number than those before it (RFC 5280 §5.2.3).
+    let number = (last + 1).max(u64::try_from(now.0).unwrap_or(0));
+    let issue = Issue { number, this_update: now, next_update };
     let failed = |error| OpError::internal("making a revocation list", error);
     let tbs = TbsCrl::new(app.settings.authorities.issuer(), issue, revoked).map_err(failed)?;
     let signature = app.hsm.sign(SigningKey::IssuingCa, tbs.digest().as_ref()).await?;
     let der = tbs.attach(&signature).map_err(failed)?.der().to_vec();
-    let fresh = store::Crl { number: last + 1, der, this_update: now, next_update, covers };
+    let fresh = store::Crl { number, der, this_update: now, next_update, covers };
     let mut tx = app.store.begin().await?;
     match tx.insert_crl(&fresh).await {
         Ok(()) => {}

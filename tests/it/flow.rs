@@ -4,6 +4,7 @@
 mod clock;
 mod day;
 mod house;
+mod nodes;
 mod once;
 mod principals;
 mod refusals;

@@ -48,6 +48,24 @@ impl Service {
         service
     }
 
+    /// Another node beside `other`: the same token, database, TLS and principals, its own process and ports.
+    pub(crate) fn beside(other: &Self) -> Self {
+        let dir = tempfile::Builder::new().prefix("tillward-").tempdir().expect("a temporary folder");
+        let (from, to) = (&other.workplace.dir, dir.path().join("service"));
+        for folder in ["", "tls", "profiles"] {
+            std::fs::create_dir_all(to.join(folder)).expect("makes");
+            for file in std::fs::read_dir(from.join(folder)).expect("a folder").map(|file| file.expect("a file")) {
+                if file.file_type().expect("a type").is_file() {
+                    std::fs::copy(file.path(), to.join(folder).join(file.file_name())).expect("copies");
+                }
+            }
+        }
+        let log = dir.path().join("service.log");
+        let mut service = Self { workplace: Workplace { dir: to }, child: None, log, pin: other.pin, _dir: dir };
+        service.restart();
+        service
+    }
+
     /// As [`Self::start_with`], nothing adjusted.
     pub(crate) fn start() -> Self {
         Self::start_with(|text| text)

@@ -55,29 +55,39 @@ fn on_both(case: impl AsyncFn(Database)) {
         case(Database { store, url }).await;
 
         let Some(server) = postgres() else {
-            // Past the test harness, which shows nothing of a test that passes.
-            static SAID: std::sync::Once = std::sync::Once::new();
-            SAID.call_once(|| {
-                let _ = std::io::stderr().write_all(b"SKIPPED on PostgreSQL: TILLWARD_TEST_POSTGRES is not set\n");
-            });
+            say_skipped();
             return;
         };
-        let name = format!("t_{}", data_encoding::HEXLOWER.encode(&random::<8>()));
-        let url = server.replace("/postgres?", &format!("/{name}?"));
-        assert_ne!(url, server, "TILLWARD_TEST_POSTGRES has to name the database postgres and have parameters: {server}");
-        administer(&server, &format!("CREATE DATABASE {name}")).await;
+        let (name, url) = fresh_database(&server).await;
         let store = Store::open(&url, 16).await.expect("PostgreSQL opens");
         case(Database { store, url }).await;
         administer(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
     });
 }
 
+/// Past the test harness, which shows nothing of a test that passes.
+pub(crate) fn say_skipped() {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| {
+        let _ = std::io::stderr().write_all(b"SKIPPED on PostgreSQL: TILLWARD_TEST_POSTGRES is not set\n");
+    });
+}
+
+/// Name and URL of a database of the case's own.
+pub(crate) async fn fresh_database(server: &str) -> (String, String) {
+    let name = format!("t_{}", data_encoding::HEXLOWER.encode(&random::<8>()));
+    let url = server.replace("/postgres?", &format!("/{name}?"));
+    assert_ne!(url, server, "TILLWARD_TEST_POSTGRES has to name the database postgres and have parameters: {server}");
+    administer(server, &format!("CREATE DATABASE {name}")).await;
+    (name, url)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a test has no configuration file; where its server is stands in the environment")]
-fn postgres() -> Option<String> {
+pub(crate) fn postgres() -> Option<String> {
     std::env::var("TILLWARD_TEST_POSTGRES").ok()
 }
 
-async fn administer(server: &str, sql: &str) {
+pub(crate) async fn administer(server: &str, sql: &str) {
     use sqlx::Connection;
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(server).await.expect("the PostgreSQL server answers");
