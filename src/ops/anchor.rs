@@ -3,7 +3,7 @@
 //! one a second and acquirer: a backup taken just before, put back after a crash within that second, is the one that is not noticed.
 //! Even then no derivation id is given twice (`derivation_ids`).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -12,17 +12,17 @@ use super::derivation_ids::take;
 use crate::app::App;
 use crate::id::AcquirerId;
 
-/// The acquirers whose mark is to move.
+/// The acquirers whose mark is to move, each with how often that was noted.
 #[derive(Debug, Default)]
 pub struct Anchor {
-    due: Mutex<BTreeSet<AcquirerId>>,
+    due: Mutex<BTreeMap<AcquirerId, u64>>,
     wake: Notify,
 }
 
 impl Anchor {
     /// Something of this acquirer was committed that must not come back.
     pub(super) fn note(&self, acquirer: &AcquirerId) {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(acquirer.clone());
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner).entry(acquirer.clone()).or_default() += 1;
         self.wake.notify_one();
     }
 
@@ -31,13 +31,21 @@ impl Anchor {
         self.wake.notified().await;
     }
 
-    /// Moves the marks that are due. What fails stays due: the next try is as good.
+    /// Moves the marks that are due. What fails, is cut off, or was noted again meanwhile stays due: the next try is as good.
     pub(crate) async fn settle(&self, app: &App) {
-        let due = std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner));
-        for acquirer in due {
-            if let Err(error) = take(app, &acquirer, 1).await {
-                tracing::warn!(%acquirer, %error, "the mark on the token could not be moved; it will be tried again");
-                self.note(&acquirer);
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (acquirer, noted) in due {
+            match take(app, &acquirer, 1).await {
+                Ok(_) => {
+                    let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+                    if due.get(&acquirer) == Some(&noted) {
+                        due.remove(&acquirer);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%acquirer, %error, "the mark on the token could not be moved; it will be tried again");
+                    self.wake.notify_one();
+                }
             }
         }
     }

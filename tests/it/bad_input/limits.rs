@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -116,5 +117,44 @@ async fn a_certificate_that_names_nobody_here_learns_nothing() {
         let mut stream = nobody.connect();
         let _ = stream.write_all(b"GET /v1/merchants/m1 HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(raw::read(&mut stream).is_empty(), "without a client certificate there is no HTTP");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_and_does_not_read_is_not_waited_for() {
+    let service = Service::start_with(limits("handshake_ms = 1500"));
+    let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
+    tokio::task::block_in_place(|| {
+        let request = b"GET /device/v1/trust HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut greedy = phones.connect();
+        greedy.sock.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut asked = 0;
+        while greedy.write_all(request).and_then(|()| greedy.flush()).is_ok() {
+            asked += 1;
+        }
+        std::thread::sleep(Duration::from_secs(3));
+        let answers = String::from_utf8_lossy(&raw::read(&mut greedy)).matches("HTTP/1.1 200").count();
+        assert!(answers < asked, "{answers} answers to {asked} requests: the connection was held");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_file_descriptors_the_service_waits_and_does_not_fill_its_log() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let service = Service::start();
+    let code = service.code("t1", "standard").await;
+    let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
+    let pid = i32::try_from(service.pid()).ok().and_then(Pid::from_raw);
+    let few = Rlimit { current: Some(64), maximum: Some(64) };
+    let before = prlimit(pid, Resource::Nofile, few).unwrap();
+    assert_eq!(before.current, before.maximum, "all that the system gives");
+    tokio::task::block_in_place(|| {
+        let crowd: Vec<_> = (0..100).map(|_| phones.plain()).collect();
+        std::thread::sleep(Duration::from_secs(2));
+        let failed = service.log_text().matches("accept failed").count();
+        assert!((1..40).contains(&failed), "{failed} lines");
+        drop(crowd);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(phones.ask(&challenge_request(&code)).status, 200);
     });
 }

@@ -111,6 +111,30 @@ async fn a_backup_from_before_a_code_was_used_does_not_make_it_good_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_from_before_a_code_was_replaced_or_a_certificate_renewed_is_known_for_one() {
+    for replaced in [true, false] {
+        let mut scene = Scene::set().await;
+        let mut phone = scene.attested("t-kept", "standard").await;
+        scene.service.code("t-new", "standard").await;
+        // An orderly end settles the marks, the start moves them: the backup is of the database as it is then.
+        assert!(scene.service.stop().success());
+        scene.service.restart();
+        scene = scene.again().await;
+        let backup = back_up(&scene.service);
+        if replaced {
+            scene.service.code("t-new", "standard").await;
+        } else {
+            scene.line.renew(&scene.trust, &mut phone).await.expect("renewed");
+        }
+        assert!(scene.service.stop().success());
+        put_back(&scene.service, backup);
+        let refused = run(&scene.service, &["serve"]);
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(words.contains("--accept-restored-database"), "replaced: {replaced}: {words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_derivation_id_of_an_earlier_process_is_not_used_any_more_and_the_code_is() {
     let mut scene = Scene::set().await;
     let code = scene.service.code("t-new", "standard").await;
