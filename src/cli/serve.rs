@@ -40,6 +40,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
     }));
+    raise_descriptors();
     let config = Config::read(&args.config)?;
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses()?;
@@ -71,6 +72,15 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     hsm.shutdown().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A connection is a file descriptor, and the usual soft limit (1024) is below `limits.connections`: up to the hard one.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
 }
 
 /// What is due every hour, for as long as the service runs.

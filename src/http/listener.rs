@@ -1,6 +1,7 @@
 //! The accept loop of a listener: TLS handshakes off the loop and under a deadline, a ceiling on connections, a deadline on request
-//! heads, graceful end.
+//! heads and on the taking of answers, graceful end.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::patience::Patience;
 use super::tls::principal_uri;
 use crate::config::Limits;
 
@@ -22,6 +24,9 @@ pub struct Peer {
     /// SAN URI of the verified client certificate.
     pub principal: Option<Arc<str>>,
 }
+
+/// After an accept that failed for want of something: what is wanted does not come back at once, and every try is a line in the log.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves `router` on `socket` until `stop` turns true, then lets open requests end for `limits.drain_ms`.
 pub async fn serve(
@@ -43,10 +48,12 @@ pub async fn serve(
         let stream = tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => stream,
+                // The peer was gone already.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
                 Err(error) => {
-                    // Out of file descriptors, or the peer was gone already: the listener itself goes on.
+                    // Out of file descriptors or memory: the listener itself goes on.
                     tracing::warn!(listener = name, %error, "accept failed");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             },
@@ -76,6 +83,7 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let stream = Patience::new(stream, handshake);
     match acceptor {
         None => http(name, stream, Peer::default(), router, handshake, watcher).await,
         Some(acceptor) => {

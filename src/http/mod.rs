@@ -6,6 +6,7 @@ mod extract;
 pub mod listener;
 mod local;
 mod metrics;
+mod patience;
 mod problem;
 mod request;
 mod tls;

@@ -1,7 +1,9 @@
 //! A service that is full, slow, half asked, or asked by nobody it knows.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -116,5 +118,46 @@ async fn a_certificate_that_names_nobody_here_learns_nothing() {
         let mut stream = nobody.connect();
         let _ = stream.write_all(b"GET /v1/merchants/m1 HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(raw::read(&mut stream).is_empty(), "without a client certificate there is no HTTP");
+    });
+}
+
+/// On the listener without TLS, whose buffers are not in the way; the accept loop is the same.
+#[test]
+fn who_asks_and_does_not_read_is_not_waited_for() {
+    let service = Service::start_with(limits("handshake_ms = 1500"));
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut greedy = TcpStream::connect(service.address("local")).unwrap();
+    greedy.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    greedy.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut asked = 0;
+    while greedy.write_all(request).is_ok() {
+        asked += 1;
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let mut answers = Vec::new();
+    // A reset is an end as well.
+    let _ = greedy.read_to_end(&mut answers);
+    let answered = String::from_utf8_lossy(&answers).matches("HTTP/1.1 200").count();
+    assert!(answered < asked, "{answered} answers to {asked} requests: the connection was held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_file_descriptors_the_service_waits_and_does_not_fill_its_log() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let service = Service::start();
+    let code = service.code("t1", "standard").await;
+    let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
+    let pid = i32::try_from(service.pid()).ok().and_then(Pid::from_raw);
+    let few = Rlimit { current: Some(64), maximum: Some(64) };
+    let before = prlimit(pid, Resource::Nofile, few).unwrap();
+    assert_eq!(before.current, before.maximum, "all that the system gives");
+    tokio::task::block_in_place(|| {
+        let crowd: Vec<_> = (0..100).map(|_| phones.plain()).collect();
+        std::thread::sleep(Duration::from_secs(2));
+        let failed = service.log_text().matches("accept failed").count();
+        assert!((1..40).contains(&failed), "{failed} lines");
+        drop(crowd);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(phones.ask(&challenge_request(&code)).status, 200);
     });
 }
