@@ -83,12 +83,13 @@ impl Store {
         self.recorder.record(entry.into()).await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and begins a transaction.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.read().await?.authorities().await.map(drop)
+        self.read().await?.authorities().await?;
+        self.begin().await.map(drop)
     }
 
     /// Closes every connection, after those in use have ended. Later calls are [`StoreError::Unavailable`].

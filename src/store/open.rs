@@ -3,7 +3,7 @@
 use super::{Cause, StoreError};
 use sqlx::any::{Any, AnyPoolOptions};
 use sqlx::pool::{Pool, PoolConnectionMetadata};
-use sqlx::{AnyConnection, Executor, Row as _};
+use sqlx::{AnyConnection, Connection as _, Executor, Row as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ async fn open_sqlite(path: &Path, readers: u32) -> Result<Pools, StoreError> {
     let writer = options()
         .max_connections(1)
         .after_connect(|connection, _: PoolConnectionMetadata| Box::pin(set_up_sqlite_writer(connection)))
+        .before_acquire(|connection, _: PoolConnectionMetadata| Box::pin(is_fit_to_begin(connection)))
         .connect(&url)
         .await
         .map_err(|error| cannot(&error))?;
@@ -62,6 +63,14 @@ async fn set_up_sqlite_writer(connection: &mut AnyConnection) -> sqlx::Result<()
     connection.execute("PRAGMA trusted_schema = OFF").await?;
     connection.execute("PRAGMA busy_timeout = 5000").await?;
     Ok(())
+}
+
+/// A disk that is full, or does not answer, makes SQLite end a transaction by itself (<https://www.sqlite.org/lang_transaction.html> §3);
+/// sqlx goes on to count it, and begins none on this connection any more. `false`: another connection takes its place.
+async fn is_fit_to_begin(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    // A transaction that was dropped is rolled back by now: the answer comes after that.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 async fn set_up_sqlite_reader(connection: &mut AnyConnection) -> sqlx::Result<()> {
@@ -148,6 +157,23 @@ mod tests {
         assert_eq!(read(&pools.writer, "PRAGMA recursive_triggers").await, "1");
         assert_eq!(read(&pools.reader, "PRAGMA journal_mode").await, "wal");
         assert_eq!(read(&pools.reader, "PRAGMA query_only").await, "1");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_costs_what_was_under_way_and_not_the_connection_for_ever() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pools = open(&format!("sqlite:{}", directory.path().join("full.db").display()), 1).await.expect("opens");
+        let write = async |bytes: u32| {
+            let mut tx = pools.writer.begin_with(pools.begin).await?;
+            sqlx::query("INSERT INTO filler (content) VALUES (zeroblob($1))").bind(i64::from(bytes)).execute(&mut *tx).await?;
+            tx.commit().await
+        };
+        sqlx::query("CREATE TABLE filler (content BLOB)").execute(&pools.writer).await.expect("a table");
+        // As on a full disk: SQLITE_FULL, of this connection only.
+        sqlx::query("PRAGMA max_page_count = 1").execute(&pools.writer).await.expect("the least that is possible");
+        let full = write(1 << 20).await.expect_err("there is no place");
+        assert!(matches!(StoreError::of("filler", &full), StoreError::Unavailable(_)), "{full}");
+        write(1).await.expect("there is place again");
     }
 
     #[test]
