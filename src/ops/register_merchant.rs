@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::authz::{Action, Resource};
 use crate::id::{AcquirerId, MerchantId};
-use crate::store;
+use crate::store::{self, StoreError};
 
 /// Body of the registration.
 #[derive(Debug, Deserialize)]
@@ -54,12 +54,20 @@ pub async fn register_merchant(app: &App, context: &Context, merchant: MerchantI
     }
     let wanted = store::Merchant { id: merchant, acquirer: body.acquirer, name: body.name, created: app.clock.now() };
     let mut tx = app.store.begin().await?;
-    let Some(found) = tx.find_merchant(&wanted.id).await? else {
-        tx.insert_merchant(&wanted).await?;
-        tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
-        return Ok(wanted.into());
-    };
+    if tx.find_merchant(&wanted.id).await?.is_none() {
+        match tx.insert_merchant(&wanted).await {
+            Ok(()) => {
+                tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
+                return Ok(wanted.into());
+            }
+            // PostgreSQL: another request was first since the line above.
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     drop(tx);
+    let found = app.store.read().await?.find_merchant(&wanted.id).await?;
+    let found = found.ok_or_else(|| OpError::internal("reading a registered merchant", "it is gone"))?;
     if found.acquirer == wanted.acquirer && found.name == wanted.name {
         return Ok(found.into());
     }

@@ -12,7 +12,7 @@ use crate::attestation::level::LevelName;
 use crate::audit::AuditEvent;
 use crate::authz::{Action, Permit, Resource};
 use crate::id::{MerchantId, TerminalId};
-use crate::store;
+use crate::store::{self, StoreError};
 
 /// Longest terminal configuration, bytes of JSON.
 const MAX_CONFIGURATION: usize = 8 * 1024;
@@ -81,12 +81,20 @@ pub async fn register_terminal(app: &App, context: &Context, terminal: TerminalI
         created: app.clock.now(),
     };
     let mut tx = app.store.begin().await?;
-    let Some(found) = tx.find_terminal(&wanted.id).await? else {
-        tx.insert_terminal(&wanted).await?;
-        tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
-        return Ok(wanted.into());
-    };
+    if tx.find_terminal(&wanted.id).await?.is_none() {
+        match tx.insert_terminal(&wanted).await {
+            Ok(()) => {
+                tx.commit(AuditEvent::effect(permit, &context.occasion(app))).await?;
+                return Ok(wanted.into());
+            }
+            // PostgreSQL: another request was first since the line above.
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     drop(tx);
+    let found = app.store.read().await?.find_terminal(&wanted.id).await?;
+    let found = found.ok_or_else(|| OpError::internal("reading a registered terminal", "it is gone"))?;
     if found.merchant == wanted.merchant && found.level == wanted.level && found.configuration == wanted.configuration {
         return Ok(found.into());
     }

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::create_activation::{CreatedActivation, FreshActivation};
 use super::error::OpError;
 use super::reason::Reason;
+use super::refuse;
 use super::register_terminal::load_terminal;
 use super::stop_reason::ReasonBody;
 use crate::app::App;
@@ -30,20 +31,24 @@ pub struct Replaced {
 #[tracing::instrument(skip_all)]
 pub async fn replace_device(app: &App, context: &Context, terminal: &TerminalId, body: &ReasonBody) -> Result<Replaced, OpError> {
     let (terminal, permit) = load_terminal(app, context, terminal, Action::ReplaceDevice).await?;
-    let old = app.store.read().await?.find_live_device_of_terminal(&terminal.id).await?;
     let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    let mut event = AuditEvent::effect(permit, &context.occasion(app)).with("activation", &fresh.row.id).with("reason", body.reason.code());
+    // The code before the phone: an enrolment that was under way has ended, and its phone is seen here, or it finds its code revoked.
+    let supersedes = tx.open_activation(&fresh.row).await?;
+    let old = tx.find_live_device_of_terminal(&terminal.id).await?;
     if let Some(old) = &old {
         if !tx.move_device(&old.id, old.state, DeviceState::Retired, body.reason.code(), now).await? {
             // Somebody moved it in between. Nothing was written; the caller looks again.
-            return Err(Reason::StateConflict.into());
+            drop(tx);
+            return Err(refuse(app, context, permit, Reason::StateConflict).await);
         }
         tx.revoke_certificates_of_device(&old.id, now, body.reason.revocation()).await?;
+    }
+    let mut event = AuditEvent::effect(permit, &context.occasion(app)).with("activation", &fresh.row.id).with("reason", body.reason.code());
+    if let Some(old) = &old {
         event = event.with("retired", &old.id);
     }
-    let supersedes = tx.open_activation(&fresh.row).await?;
     tx.commit(event).await?;
     app.anchor.note(&terminal.acquirer);
     Ok(Replaced { activation: fresh.show(app, supersedes), retired: old.map(|old| old.id) })

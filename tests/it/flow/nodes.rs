@@ -23,12 +23,14 @@ async fn two_nodes_are_one_service() {
     let old_code = first.service.code("t-old", "standard").await;
     let second = Scene::of(Service::beside(&first.service)).await;
 
+    super::once::register_at_once(&first).await;
+
     // A code from before the second node was there, and one from each since then, used at the other.
     let mut given = Vec::new();
     for (terminal, code, line) in [
         ("t-old", old_code, &second.line),
-        ("t-1", first.service.code("t-1", "standard").await, &second.line),
-        ("t-2", second.service.code("t-2", "standard").await, &first.line),
+        ("t-first", first.service.code("t-first", "standard").await, &second.line),
+        ("t-second", second.service.code("t-second", "standard").await, &first.line),
     ] {
         let phone = line.enrol(&first.trust, &code, &sound_findings()).await.unwrap_or_else(|error| panic!("{terminal}: {error:#}"));
         given.push(phone);
@@ -47,7 +49,7 @@ async fn two_nodes_are_one_service() {
     second.pay(&mut phone, b"4111111111111111=3012").await;
 
     // One code, phones at both nodes.
-    let code = second.service.code("t-3", "standard").await;
+    let code = second.service.code("t-both", "standard").await;
     let together = Arc::new(Barrier::new(16));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..16 {

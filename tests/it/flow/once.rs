@@ -110,3 +110,57 @@ async fn a_retired_phones_request_is_not_answered_with_a_package_for_another() {
     let challenge = scene.line.transport.device_challenge(phone.device(), tillward_device::message::Purpose::Attest).await;
     assert_eq!(refused(challenge), "device-retired");
 }
+
+/// Replacing takes the code back and retires the phone: whichever of the two comes first, the old code leaves nobody behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_enrols_while_its_terminal_is_replaced_is_retired_or_refused() {
+    let scene = Scene::set().await;
+    let mut retired = 0;
+    for round in 0..24 {
+        let terminal = format!("t-{round}");
+        let code = scene.service.code(&terminal, "standard").await;
+        let pending = scene.line.prepare(&scene.trust, &code, &sound_findings()).await.expect("prepares");
+        let transport = scene.line.transport.clone();
+        let enrolment = tokio::spawn(async move { transport.enrol(&pending).await });
+        tokio::time::sleep(std::time::Duration::from_millis(2 * round)).await;
+        let path = format!("/v1/terminals/{terminal}/replace");
+        let replaced = scene.operator.post(&path, &serde_json::json!({"reason": "stolen"})).await.expect("replaced");
+        match enrolment.await.expect("joins") {
+            Ok(_) => {
+                assert!(replaced["retired"].is_string(), "round {round}: a phone was left behind");
+                retired += 1;
+            }
+            refusal => assert_eq!(refused(refusal), "activation-revoked", "round {round}"),
+        }
+        let left = scene.backend.get(&format!("/v1/devices?terminal={terminal}&state=active")).await.expect("devices");
+        assert_eq!(left["devices"].as_array().map(Vec::len), Some(0), "round {round}");
+    }
+    assert!((1..24).contains(&retired), "both ends were seen: {retired}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_registered_many_times_at_once_is_registered_once() {
+    register_at_once(&Scene::set().await).await;
+}
+
+/// Merchants and terminals, each asked for sixteen times at once.
+pub(super) async fn register_at_once(scene: &Scene) {
+    for round in 0..8 {
+        for (path, body) in [
+            (format!("/v1/merchants/m-{round}"), serde_json::json!({"acquirer": "example-bank", "name": "Merchant"})),
+            (format!("/v1/terminals/t-{round}"), serde_json::json!({"merchant": format!("m-{round}"), "level": "standard"})),
+        ] {
+            let together = Arc::new(Barrier::new(16));
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..16 {
+                let (api, path, body, together) = (scene.backend.clone(), path.clone(), body.clone(), together.clone());
+                tasks.spawn(async move {
+                    together.wait().await;
+                    api.put(&path, &body).await.unwrap_or_else(|error| panic!("{path}: {error:#}"))
+                });
+            }
+            let answers = tasks.join_all().await;
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{path}");
+        }
+    }
+}
