@@ -13,8 +13,10 @@ use super::refuse;
 use crate::app::App;
 use crate::attestation::appraisal::Tier;
 use crate::attestation::challenge::Target;
+use crate::attestation::level::LevelPolicy;
 use crate::audit::AuditEvent;
 use crate::authz::Action;
+use crate::clock::UnixTime;
 use crate::enrolment::state::DeviceState;
 use crate::id::DeviceId;
 use crate::store::{self, ClearanceId, Purpose};
@@ -53,21 +55,23 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
-    let Some((result, expires)) = fresh_result(app, &row).await? else {
+    if fresh_result(app, &row).await?.is_none() {
         let mut refusal = Refusal::from(Reason::AttestationStale);
         refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);
         return Err(refuse(app, context, permit, refusal).await);
-    };
+    }
     let random: [u8; 16] =
         app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing a clearance id", "the HSM gave another length"))?;
     let id = ClearanceId(random);
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
-    // One that was stopped since it was loaded gets none.
-    if !tx.hold_device(&row.id, DeviceState::Active).await? {
+    // One that was stopped since it was loaded gets none; nor one that was resumed since, or has attested with another verdict.
+    let held = tx.hold_device(&row.id, DeviceState::Active).await?;
+    let last = tx.find_last_result(&row.id).await?.filter(|_| held);
+    let Some((result, expires)) = last.and_then(|last| fresh(level_of(app, &row.level).ok()?, last, now)) else {
         drop(tx);
-        return Err(refuse(app, context, permit, Reason::DeviceSuspended).await);
-    }
+        return Err(refuse(app, context, permit, Reason::StateConflict).await);
+    };
     let clearance = store::Clearance { id, device: row.id.clone(), purpose: body.purpose, given: now, expires, result: result.id };
     tx.insert_clearance(&clearance).await?;
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("expires", expires)).await?;
@@ -81,13 +85,13 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
 }
 
 /// The device's last result, if it is affirming and younger than the threshold of its level, and until when it is.
-pub(super) async fn fresh_result(
-    app: &App,
-    device: &store::Device,
-) -> Result<Option<(store::AttestationResult, crate::clock::UnixTime)>, OpError> {
+pub(super) async fn fresh_result(app: &App, device: &store::Device) -> Result<Option<(store::AttestationResult, UnixTime)>, OpError> {
     let level = level_of(app, &device.level)?;
-    let Some(last) = app.store.read().await?.find_last_result(&device.id).await? else { return Ok(None) };
-    let fresh = last.status == Tier::Affirming.name() && level.is_fresh(last.issued, app.clock.now());
+    let last = app.store.read().await?.find_last_result(&device.id).await?;
+    Ok(last.and_then(|last| fresh(level, last, app.clock.now())))
+}
+
+fn fresh(level: &LevelPolicy, last: store::AttestationResult, now: UnixTime) -> Option<(store::AttestationResult, UnixTime)> {
     let expires = last.issued.plus(i64::from(level.threshold()));
-    Ok(fresh.then_some((last, expires)))
+    (last.status == Tier::Affirming.name() && level.is_fresh(last.issued, now)).then_some((last, expires))
 }
