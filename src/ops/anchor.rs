@@ -31,14 +31,32 @@ impl Anchor {
         self.wake.notified().await;
     }
 
-    /// Moves the marks that are due. What fails stays due: the next try is as good.
+    /// Moves the marks that are due. What fails, or is given up half-way, stays due: the next try is as good.
     pub(crate) async fn settle(&self, app: &App) {
         let due = std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner));
-        for acquirer in due {
-            if let Err(error) = take(app, &acquirer, 1).await {
-                tracing::warn!(%acquirer, %error, "the mark on the token could not be moved; it will be tried again");
-                self.note(&acquirer);
+        let due: Vec<_> = due.into_iter().map(|acquirer| Due { anchor: self, acquirer, moved: false }).collect();
+        for mut due in due {
+            match take(app, &due.acquirer, 1).await {
+                Ok(_) => due.moved = true,
+                Err(error) => {
+                    tracing::warn!(acquirer = %due.acquirer, %error, "the mark on the token could not be moved; it will be tried again");
+                }
             }
+        }
+    }
+}
+
+/// An acquirer whose mark is being moved.
+struct Due<'a> {
+    anchor: &'a Anchor,
+    acquirer: AcquirerId,
+    moved: bool,
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        if !self.moved {
+            self.anchor.note(&self.acquirer);
         }
     }
 }

@@ -61,6 +61,10 @@ pub async fn create_activation(app: &App, context: &Context, body: &ActivationBo
     let supersedes = tx.open_activation(&fresh.row).await?;
     let event = AuditEvent::effect(permit, &context.occasion(app)).with("activation", &fresh.row.id).with("ikid", fresh.ikid_fact());
     tx.commit(event).await?;
+    // The older code was taken back.
+    if supersedes.is_some() {
+        app.anchor.note(&terminal.acquirer);
+    }
     Ok(fresh.show(app, supersedes))
 }
 

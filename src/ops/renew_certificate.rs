@@ -73,5 +73,7 @@ pub async fn renew_certificate(app: &App, context: &Context, device: &DeviceId, 
     }
     tx.insert_certificate(&issued.row(&row.id)).await?;
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("certificate", Fact::hex(issued.serial()))).await?;
+    // A certificate that a restored database does not know could not be revoked.
+    app.anchor.note(&row.acquirer);
     Ok([b64url::encode(issued.der()), b64url::encode(settings.authorities.issuing_der())])
 }

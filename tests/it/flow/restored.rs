@@ -111,6 +111,29 @@ async fn a_backup_from_before_a_code_was_used_does_not_make_it_good_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_from_before_a_code_was_replaced_or_a_certificate_renewed_is_known_for_one() {
+    for replaced in [true, false] {
+        let mut scene = Scene::set().await;
+        let mut phone = scene.attested("t-kept", "standard").await;
+        scene.service.code("t-new", "standard").await;
+        // What came before has moved the mark.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let backup = back_up(&scene.service);
+        if replaced {
+            scene.service.code("t-new", "standard").await;
+        } else {
+            scene.line.renew(&scene.trust, &mut phone).await.expect("renewed");
+        }
+        assert!(scene.service.stop().success());
+        put_back(&scene.service, backup);
+        let examined: Value = serde_json::from_slice(&run(&scene.service, &["doctor", "--json"]).stdout).expect("JSON");
+        let known =
+            examined["checks"].as_array().expect("checks").iter().any(|check| check["name"] == "restored-database" && check["ok"] == false);
+        assert!(known, "replaced: {replaced}: {examined:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_derivation_id_of_an_earlier_process_is_not_used_any_more_and_the_code_is() {
     let mut scene = Scene::set().await;
     let code = scene.service.code("t-new", "standard").await;
