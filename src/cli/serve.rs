@@ -66,6 +66,8 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     listeners.serve(app.clone(), &config, stopped).await;
     for keeper in keepers {
         keeper.abort();
+        // What it gave up half-way is due again when it has ended.
+        drop(keeper.await);
     }
     app.anchor.settle(&app).await;
     store.close().await;

@@ -1,6 +1,7 @@
 //! A service that is full, slow, half asked, or asked by nobody it knows.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
