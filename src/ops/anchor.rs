@@ -50,18 +50,3 @@ impl Anchor {
         }
     }
 }
-
-/// An acquirer whose mark is being moved.
-struct Due<'a> {
-    anchor: &'a Anchor,
-    acquirer: AcquirerId,
-    moved: bool,
-}
-
-impl Drop for Due<'_> {
-    fn drop(&mut self) {
-        if !self.moved {
-            self.anchor.note(&self.acquirer);
-        }
-    }
-}
