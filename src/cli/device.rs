@@ -238,7 +238,6 @@ async fn enrol(args: Enrol) -> anyhow::Result<()> {
     let line = Line::open(&qr.url, &ca, RootPin(qr.root.0))?;
     let trust = line.trust().await?;
     let mut phone = line.enrol(&trust, qr.code.expose_symbols(), &args.found.findings()).await?;
-    std::fs::create_dir_all(&args.simulated.phone)?;
     phone.save(&args.simulated.phone)?;
     let shipped = Shipped { url: qr.url, ca, root: data_encoding::HEXLOWER.encode(&qr.root.0) };
     std::fs::write(args.simulated.phone.join("line.json"), serde_json::to_string_pretty(&shipped)?)?;
