@@ -69,7 +69,9 @@ impl Failure {
     /// What to do, on one line.
     pub(super) fn remedy(self) -> &'static str {
         match self {
-            Self::Refused => "What to do: docs/protocol.md §9 explains the reason; the request id leads to the line in the service's log.",
+            Self::Refused => {
+                "What to do: docs/api.md and docs/protocol.md §9 explain the reason; the request id leads to the line in the service's log."
+            }
             Self::Busy => "What to do: ask again in a moment; nothing was half done.",
             Self::ServiceAway => "What to do: start the service with `tillward serve`, or correct the address.",
             Self::HsmUnfit => "What to do: `tillward doctor` names the part that is missing; an empty token is made by `tillward init`.",
