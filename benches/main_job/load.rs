@@ -89,10 +89,6 @@ impl<'a> Load<'a> {
         Self { runtime, service, wires, terminals: 0 }
     }
 
-    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
     /// Everything up to the enrolment request, for a new terminal.
     fn pending(&mut self) -> PendingEnrolment {
         self.terminals += 1;
