@@ -85,6 +85,22 @@ pub struct Hsm {
     /// Operations in flight before the service answers 503.
     #[serde(default = "default_queue")]
     pub queue: usize,
+    /// A host that listens on this Unix socket, in a container or under another user, instead of hosts of the service's own.
+    pub socket: Option<PathBuf>,
+    /// PKCS#11 sessions of each host at most; 0: one for each worker and one for the login.
+    #[serde(default)]
+    pub sessions: usize,
+    /// Token objects at most: nothing is made beyond.
+    pub objects: Option<u64>,
+    /// Silence of a host that was asked, milliseconds, after which it hangs and is replaced.
+    #[serde(default = "default_stuck")]
+    pub stuck_ms: u64,
+    /// Session objects after which a host is replaced; 0: never.
+    #[serde(default = "default_recycle_objects")]
+    pub recycle_objects: u64,
+    /// Memory of a host, MiB, above which it is replaced.
+    #[serde(default = "default_recycle_mib")]
+    pub recycle_mib: u64,
     /// What the host logs: a level, or tracing's filter syntax.
     #[serde(default = "default_log")]
     pub log: String,
@@ -265,6 +281,15 @@ fn default_connections() -> u32 {
 fn default_deadline() -> u64 {
     5_000
 }
+fn default_stuck() -> u64 {
+    2_000
+}
+fn default_recycle_objects() -> u64 {
+    1_000_000
+}
+fn default_recycle_mib() -> u64 {
+    512
+}
 fn bits_256() -> u16 {
     256
 }
@@ -382,6 +407,11 @@ impl Config {
             workers: self.hsm.workers,
             queue: self.hsm.queue,
             deadline: Duration::from_millis(self.hsm.deadline_ms),
+            sessions: self.hsm.sessions,
+            objects: self.hsm.objects,
+            stuck: Duration::from_millis(self.hsm.stuck_ms),
+            recycle_objects: self.hsm.recycle_objects,
+            recycle_kib: self.hsm.recycle_mib.saturating_mul(1024),
             ceremony,
             // A ceremony starts from a token without keys; what it finds is in its answer.
             log: if ceremony { "off".to_owned() } else { self.hsm.log.clone() },

@@ -33,7 +33,7 @@ pub use error::{Fault, HsmError, Outage, Refusal};
 pub use keyblock::{KeyBlock, KeyBlockError};
 pub use ksn::{BdkId, Counter, DerivationId, Ikid, Ksn, KsnError};
 pub use model::{
-    AcquirerKeys, Finding, HostStatus, KeyKind, KeyPurpose, KeyRecord, KeySpec, KnownAnswer, KnownAnswerKey, OaepHash, OpenEnrolment,
-    Profile, PublicKeyOf, SigningKey, WrappedInitialKey,
+    AcquirerKeys, Budget, Finding, HostStatus, KeyKind, KeyPurpose, KeyRecord, KeySpec, KnownAnswer, KnownAnswerKey, OaepHash,
+    OpenEnrolment, Profile, PublicKeyOf, SigningKey, WrappedInitialKey,
 };
 pub use uri::{Pkcs11Uri, UriError};

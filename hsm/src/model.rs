@@ -100,6 +100,29 @@ pub struct HostStatus {
     pub profile: Option<Profile>,
     /// Every check that was made, passed ones too.
     pub findings: Vec<Finding>,
+    /// Generation of the pool of sessions and handles: grows with every recovery of the host.
+    pub generation: u64,
+    /// PKCS#11 sessions of this host.
+    pub sessions: Budget,
+    /// Token objects that this host sees.
+    pub objects: Budget,
+    /// Session objects made (derived, unwrapped, generated) since the module was initialised: SoftHSM 2.6.1 keeps 240 bytes of each.
+    pub made_objects: u64,
+    /// Resident memory of the host, KiB.
+    pub memory_kib: u64,
+    /// How often the host did what a failure rule says, by the action's name.
+    pub recoveries: BTreeMap<String, u64>,
+}
+
+/// How much of something is used, and how much may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// In use now.
+    pub used: u64,
+    /// The most by configuration; `None` is no limit.
+    pub most: Option<u64>,
+    /// The most that the token itself gives, where it says so or has refused more.
+    pub token: Option<u64>,
 }
 
 impl HostStatus {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tillward_hsm::Pkcs11Uri;
 use tillward_hsm::host::{self, HostArgs};
@@ -18,6 +19,18 @@ pub(super) struct HsmHost {
     /// Requests that may wait for a worker.
     #[arg(long, default_value_t = 256)]
     queue: usize,
+    /// PKCS#11 sessions at most, the one that holds the login included; 0: one for each worker and one for the login.
+    #[arg(long, default_value_t = 0)]
+    sessions: usize,
+    /// Token objects at most: nothing is made beyond.
+    #[arg(long)]
+    objects: Option<u64>,
+    /// Milliseconds after which a call of the module hangs: the process ends then.
+    #[arg(long, default_value_t = 2_000, value_name = "MS")]
+    stuck_ms: u64,
+    /// Session objects after which a host with --listen initialises its module anew; 0: never.
+    #[arg(long, default_value_t = 1_000_000, value_name = "OBJECTS")]
+    recycle: u64,
     /// Allow ceremonies: making a token, making keys, signing with the root.
     #[arg(long)]
     ceremony: bool,
@@ -34,7 +47,8 @@ pub(super) struct HsmHost {
 
 /// Runs the host until its peer ends.
 pub(super) fn run(args: HsmHost) -> ExitCode {
-    let HsmHost { uri, workers, queue, ceremony, listen, allow_uid, log } = args;
+    let HsmHost { uri, workers, queue, sessions, objects, stuck_ms, recycle, ceremony, listen, allow_uid, log } = args;
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(log).with_writer(std::io::stderr).init();
-    host::run(HostArgs { uri, workers, queue, ceremony, listen, allow_uid })
+    let stuck = Duration::from_millis(stuck_ms);
+    host::run(HostArgs { uri, workers, queue, ceremony, sessions, objects, stuck, recycle, listen, allow_uid })
 }

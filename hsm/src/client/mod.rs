@@ -36,6 +36,16 @@ pub struct HsmConfig {
     pub queue: usize,
     /// How long a call may take.
     pub deadline: Duration,
+    /// PKCS#11 sessions of each host at most, the one that holds the login included; 0 is one for each worker and one for the login.
+    pub sessions: usize,
+    /// Token objects at most: nothing is made beyond.
+    pub objects: Option<u64>,
+    /// A host from which nothing came for so long while it was asked hangs, and is replaced.
+    pub stuck: Duration,
+    /// Session objects after which a host is replaced; 0 is never.
+    pub recycle_objects: u64,
+    /// Resident memory above which a host is replaced, KiB.
+    pub recycle_kib: u64,
     /// Whether the host does ceremonies.
     pub ceremony: bool,
     /// What the host logs on standard error: a level, or tracing's filter syntax.
@@ -53,6 +63,11 @@ impl HsmConfig {
             workers: 2,
             queue: 256,
             deadline: Duration::from_secs(5),
+            sessions: 0,
+            objects: None,
+            stuck: Duration::from_secs(2),
+            recycle_objects: 1_000_000,
+            recycle_kib: 512 * 1024,
             ceremony: false,
             log: "info".to_owned(),
         }

@@ -25,9 +25,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A host that lived this long starts its back-off anew.
 const STEADY: Duration = Duration::from_secs(30);
-/// How often the memory of a host is looked at, and how much is too much: SoftHSM 2.6.1 keeps 240 bytes of every key it ever derived.
+/// How often the memory of a host is looked at: SoftHSM 2.6.1 keeps 240 bytes of every key it ever derived.
 const LOOK: Duration = Duration::from_secs(10);
-const BLOATED_KIB: u64 = 512 * 1024;
 
 /// Where the host is.
 #[derive(Clone)]
@@ -161,7 +160,7 @@ async fn watch_over(config: &HsmConfig, running: &Running, pause: Duration, shut
         () = running.link.closed() => Event::Closed,
         () = running.link.hangs.notified() => Event::Hangs,
         () = retry => Event::Replace,
-        () = running.bloats() => {
+        () = running.bloats(config.recycle_kib) => {
             tracing::warn!(pid = running.status.pid, "the HSM host has grown too large and is replaced");
             Event::Replace
         }
@@ -213,6 +212,11 @@ fn spawn(config: &HsmConfig) -> std::io::Result<(Child, UnixStream)> {
     command.arg("hsm-host");
     command.arg("--workers").arg(config.workers.to_string());
     command.arg("--queue").arg(config.queue.to_string());
+    command.arg("--sessions").arg(config.sessions.to_string());
+    if let Some(objects) = config.objects {
+        command.arg("--objects").arg(objects.to_string());
+    }
+    command.arg("--stuck-ms").arg(config.stuck.as_millis().to_string());
     command.arg("--log").arg(&config.log);
     if config.ceremony {
         command.arg("--ceremony");
@@ -235,12 +239,12 @@ impl Running {
     }
 
     /// Resolves when a child's resident memory is above the limit.
-    async fn bloats(&self) {
+    async fn bloats(&self, most_kib: u64) {
         loop {
             tokio::time::sleep(LOOK).await;
             let Some(pid) = self.child.as_ref().and_then(Child::id) else { return std::future::pending().await };
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            if resident_kib(&status).is_some_and(|kib| kib > BLOATED_KIB) {
+            if resident_kib(&status).is_some_and(|kib| kib > most_kib) {
                 return;
             }
         }

@@ -150,6 +150,12 @@ impl Host {
             token: self.context.as_ref().map(|context| context.token.clone()),
             profile: self.context.as_ref().map(|context| context.profile.clone()),
             findings,
+            generation: 1,
+            sessions: crate::model::Budget::default(),
+            objects: crate::model::Budget::default(),
+            made_objects: 0,
+            memory_kib: 0,
+            recoveries: std::collections::BTreeMap::new(),
         }
     }
 

@@ -24,6 +24,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::uri::Pkcs11Uri;
 
@@ -48,6 +49,14 @@ pub struct HostArgs {
     pub queue: usize,
     /// Whether ceremonies are allowed: making a token, making keys, signing with the root.
     pub ceremony: bool,
+    /// PKCS#11 sessions at most, the one that holds the login included; 0 is one for each worker and one for the login.
+    pub sessions: usize,
+    /// Token objects at most: nothing is made beyond.
+    pub objects: Option<u64>,
+    /// A call of the module that takes longer hangs: the process ends, and its successor takes over. Not in a ceremony.
+    pub stuck: Duration,
+    /// Session objects after which a listening host initialises its module anew; 0 is never. A host with a parent is replaced by it instead.
+    pub recycle: u64,
     /// A Unix socket to listen on, instead of serving the socket that is standard input.
     pub listen: Option<PathBuf>,
     /// A user besides this process's own who may connect to `listen`.
