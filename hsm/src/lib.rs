@@ -22,6 +22,7 @@ pub mod keyblock;
 pub mod ksn;
 pub mod model;
 pub mod raw;
+pub mod trial;
 pub mod uri;
 
 mod frame;

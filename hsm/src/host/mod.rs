@@ -3,6 +3,7 @@
 //! Threads: one reader a connection -> bounded queue -> workers with one session each -> the connection's writer. The end is always the same:
 //! stop intake, answer what is queued, join the workers, `C_Finalize`, exit. SoftHSM crashes if it is finalised under a running thread.
 
+mod conformance;
 mod context;
 mod create;
 mod dukpt;
@@ -20,6 +21,7 @@ mod selftest;
 mod sign;
 mod socket;
 mod templates;
+pub mod trial;
 mod worker;
 
 use std::path::PathBuf;
