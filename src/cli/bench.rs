@@ -106,11 +106,14 @@ fn print(plan: &Plan, cells: &[Cell]) {
             row
         })
         .collect();
-    println!("Operations a second over all sessions of all hosts, and in brackets the median and the 99th percentile of one in microseconds.\n");
+    println!(
+        "Operations a second over all sessions of all hosts, and in brackets the median and the 99th percentile of one in microseconds.\n"
+    );
     output::table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
 }
 
 fn show(cell: &Cell) -> String {
-    let fewer = if cell.got < u32::from(cell.hosts) * u32::from(cell.sessions) { format!(", {} sessions", cell.got) } else { String::new() };
+    let fewer =
+        if cell.got < u32::from(cell.hosts) * u32::from(cell.sessions) { format!(", {} sessions", cell.got) } else { String::new() };
     format!("{} ({}/{}{fewer})", cell.per_second, cell.p50_ns.div_ceil(1000), cell.p99_ns.div_ceil(1000))
 }

@@ -56,7 +56,13 @@ pub(super) fn print_device(device: Option<&Device>) {
     println!("{} {} ({})", paint.strong("module"), device.module, device.library);
     if let Some(token) = &device.token {
         let (label, serial) = (&token.label, &token.serial);
-        println!("{}  {label}: {} {}, serial {serial}, firmware {}", paint.strong("token"), token.manufacturer, token.model, token.firmware);
+        println!(
+            "{}  {label}: {} {}, serial {serial}, firmware {}",
+            paint.strong("token"),
+            token.manufacturer,
+            token.model,
+            token.firmware
+        );
     }
     println!();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::process::Process;
 use super::wire::{Command, Event};
-use super::{Device, Outcome, Row, Target, TrialError};
+use super::{Device, Outcome, Row, Target, TrialError, Wanted};
 
 /// Making RSA-3072 on a slow token takes its time; no check is longer.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -44,17 +44,17 @@ struct Stand {
     name: String,
 }
 
-/// Tries everything that Tillward needs on scratch objects, with up to so many sessions. `begins` is told of every check as it begins.
+/// Tries everything that Tillward needs on scratch objects. `begins` is told of every check as it begins.
 ///
 /// # Errors
 /// Only where the process cannot be started or does not speak: what the module does is in the report.
-pub async fn examine(target: &Target, sessions: u16, begins: &mut (dyn FnMut(&str) + Send)) -> Result<Report, TrialError> {
+pub async fn examine(target: &Target, wanted: Wanted, begins: &mut (dyn FnMut(&str) + Send)) -> Result<Report, TrialError> {
     let mut report = Report::default();
     let mut before = None;
     let mut from = 0;
     for _ in 0..MOST_STARTS {
         let mut process = Process::start(target)?;
-        process.ask(&Command::Examine { from, before, sessions }).await?;
+        process.ask(&Command::Examine { from, before, wanted }).await?;
         let mut stand = Stand { unit: 0, group: "module".to_owned(), name: "load".to_owned() };
         let end = loop {
             match process.hear(PATIENCE).await {

@@ -53,6 +53,15 @@ pub enum TrialError {
     Protocol,
 }
 
+/// What an examination may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Sessions to open side by side, besides that of the login.
+    pub sessions: u16,
+    /// Whether to make keys while another session searches: a module that loses a key then leaves half of it behind.
+    pub races: bool,
+}
+
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

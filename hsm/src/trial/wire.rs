@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Histogram, Row, Work};
+use super::{Device, Histogram, Row, Wanted, Work};
 
 /// What the process is asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
     /// All checks from that unit on; `before` is the count of token objects that an earlier process took.
-    Examine { from: u16, before: Option<u64>, sessions: u16 },
+    Examine { from: u16, before: Option<u64>, wanted: Wanted },
     /// Destroys what earlier trials have left.
     Sweep,
     /// Makes the scratch keys of the benchmark.
@@ -29,12 +29,18 @@ pub(crate) enum Event {
     /// How many token objects there were.
     Counted(u64),
     /// This check begins. If nothing follows, it is the one to blame.
-    Begin { unit: u16, group: String, name: String },
+    Begin {
+        unit: u16,
+        group: String,
+        name: String,
+    },
     Row(Row),
     /// So many scratch objects were destroyed.
     Swept(u64),
     /// Ready to run with so many sessions.
-    Warm { sessions: u16 },
+    Warm {
+        sessions: u16,
+    },
     Measured(Histogram),
     /// What was asked cannot be done.
     Failed(String),

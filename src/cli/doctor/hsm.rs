@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use tillward_hsm::trial::{self, Outcome, Report, Row};
+use tillward_hsm::trial::{self, Outcome, Report, Row, Wanted};
 
 use crate::cli::output::{self, Paint};
 use crate::cli::target::{Which, print_device, progress};
@@ -17,6 +17,9 @@ pub(super) struct Hsm {
     /// Sessions to open side by side, besides that of the login
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     sessions: u16,
+    /// Also make keys while another session searches; a module that loses them (SoftHSM 2.6) leaves half a key behind: for a throw-away token
+    #[arg(long)]
+    races: bool,
     /// JSON for machines instead of a table
     #[arg(long)]
     json: bool,
@@ -25,7 +28,8 @@ pub(super) struct Hsm {
 pub(super) async fn run(args: Hsm) -> anyhow::Result<ExitCode> {
     let target = args.which.target()?;
     let bar = progress();
-    let report = trial::examine(&target, args.sessions, &mut |check| bar.set_message(check.to_owned())).await?;
+    let wanted = Wanted { sessions: args.sessions, races: args.races };
+    let report = trial::examine(&target, wanted, &mut |check| bar.set_message(check.to_owned())).await?;
     bar.finish_and_clear();
     if args.json {
         output::json(&json!({"fit": report.is_fit(), "device": report.device, "checks": report.rows}));

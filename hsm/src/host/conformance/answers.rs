@@ -221,9 +221,7 @@ mod tests {
         let key: [u8; 32] = derive(&KEK, Usage::KeyEncryption, Algorithm::Aes256).try_into().expect("32");
         let mut padded = [0; 24];
         padded[..20].copy_from_slice(&KEY[..20]);
-        for (kek, secret, expected) in
-            [(key, &KEY[..], &WRAPPED[..]), (KEK, &KEY[..20], &KWP_20), (KEK, &padded[..], &KWP_20_ZEROS)]
-        {
+        for (kek, secret, expected) in [(key, &KEY[..], &WRAPPED[..]), (KEK, &KEY[..20], &KWP_20), (KEK, &padded[..], &KWP_20_ZEROS)] {
             let mut wrapped = vec![0; expected.len()];
             aes_kw::KwpAes256::new(&kek.into()).wrap_key(secret, &mut wrapped).expect("wraps");
             assert_eq!(wrapped, expected);

@@ -23,10 +23,15 @@ pub(super) fn examine(stage: &Stage, design: &Design, report: &mut Report<'_>) {
     }
     let Ok(session) = stage.session() else { return };
     let mut made = None;
-    report.check(&group, "made", "with this template the key cannot be made; the vendor's manual says which attribute it does not take", || {
-        made = Some(Scratch::make(stage, &session, design)?);
-        Ok(pass("as a token object, with the full template"))
-    });
+    report.check(
+        &group,
+        "made",
+        "with this template the key cannot be made; the vendor's manual says which attribute it does not take",
+        || {
+            made = Some(Scratch::make(stage, &session, design)?);
+            Ok(pass("as a token object, with the full template"))
+        },
+    );
     let Some(key) = made else { return };
     let id = key.id.clone();
     report.check(&group, "attributes", "the key must be what its template says", || attributes(&session, &key));
@@ -58,7 +63,9 @@ fn attributes(session: &Session, key: &Scratch<'_>) -> Seen {
     let origin = object::read_flags(session, key.handle, &provenance)?;
     for object in [Some(key.handle), key.public].into_iter().flatten() {
         let label = object::bytes(session, object, AttributeType::Label)?;
-        if object::bytes(session, object, AttributeType::Id)?.as_ref() != Some(&key.id) || label.as_deref() != Some(key.design.label.as_bytes()) {
+        if object::bytes(session, object, AttributeType::Id)?.as_ref() != Some(&key.id)
+            || label.as_deref() != Some(key.design.label.as_bytes())
+        {
             return Ok(fail("its CKA_ID or its label is not as given"));
         }
     }
@@ -75,7 +82,11 @@ fn found(stage: &Stage, key: &Scratch<'_>) -> Seen {
     if objects.len() != expected {
         return Ok(fail(format!("{} objects have its id instead of {expected}", objects.len())));
     }
-    Ok(if objects.contains(&key.handle) { pass("by its id, in another session") } else { note("by its id, in another session, under another handle") })
+    Ok(if objects.contains(&key.handle) {
+        pass("by its id, in another session")
+    } else {
+        note("by its id, in another session, under another handle")
+    })
 }
 
 fn other_uses(stage: &Stage, key: &Scratch<'_>) -> Seen {
@@ -105,7 +116,11 @@ fn extraction(stage: &Stage, key: &Scratch<'_>) -> Seen {
 
 fn change(stage: &Stage, key: &Scratch<'_>) -> Seen {
     let mut objects = vec![(key.handle, Attribute::Sensitive(false)), (key.handle, Attribute::Extractable(true))];
-    objects.extend([(key.handle, Attribute::Modifiable(true)), (key.handle, Attribute::Decrypt(true)), (key.handle, Attribute::Unwrap(true))]);
+    objects.extend([
+        (key.handle, Attribute::Modifiable(true)),
+        (key.handle, Attribute::Decrypt(true)),
+        (key.handle, Attribute::Unwrap(true)),
+    ]);
     objects.extend(key.public.map(|public| (public, Attribute::Encrypt(true))));
     for (object, wanted) in objects {
         let session = stage.session()?;

@@ -18,6 +18,7 @@ mod uses;
 use super::templates::{self, Design};
 use super::trial::{Out, Stage};
 use crate::model::KeyKind;
+use crate::trial::Wanted;
 use crate::trial::wire::Event;
 use crate::uri::Pkcs11Uri;
 use report::Report;
@@ -26,7 +27,7 @@ type Unit = Box<dyn Fn(&Stage, &mut Report<'_>)>;
 
 /// Runs the units from `from` on; unit 0 is module, token and login, without which there is no other. `before` is the number of objects that
 /// an earlier process counted.
-pub(super) fn examine(uri: &Pkcs11Uri, from: u16, before: Option<u64>, sessions: u16, out: &mut Out) -> std::io::Result<()> {
+pub(super) fn examine(uri: &Pkcs11Uri, from: u16, before: Option<u64>, wanted: Wanted, out: &mut Out) -> std::io::Result<()> {
     let mut report = Report::new(out, 0);
     let stage = token::open(uri, from == 0, &mut report);
     report.end()?;
@@ -34,7 +35,7 @@ pub(super) fn examine(uri: &Pkcs11Uri, from: u16, before: Option<u64>, sessions:
     let mut report = Report::new(out, 0);
     let before = token::leftovers(&stage, from == 0, before, &mut report);
     report.end()?;
-    for (unit, number) in units(usize::from(sessions), before).iter().zip(1_u16..) {
+    for (unit, number) in units(wanted, before).iter().zip(1_u16..) {
         if number >= from {
             let mut report = Report::new(out, number);
             unit(&stage, &mut report);
@@ -45,10 +46,10 @@ pub(super) fn examine(uri: &Pkcs11Uri, from: u16, before: Option<u64>, sessions:
     out.tell(&Event::Done)
 }
 
-fn units(wanted: usize, before: Option<u64>) -> Vec<Unit> {
+fn units(wanted: Wanted, before: Option<u64>) -> Vec<Unit> {
     let mut units: Vec<Unit> = vec![
         Box::new(sessions::random),
-        Box::new(move |stage, report| sessions::parallel(stage, wanted, report)),
+        Box::new(move |stage, report| sessions::parallel(stage, usize::from(wanted.sessions), report)),
         Box::new(sessions::together),
         Box::new(sessions::after_errors),
         Box::new(capabilities::mechanisms),
@@ -65,10 +66,12 @@ fn units(wanted: usize, before: Option<u64>) -> Vec<Unit> {
         Box::new(capabilities::templates),
         Box::new(errors::examine),
         Box::new(extras::examine),
-        Box::new(sessions::races),
         Box::new(sessions::log_in_again),
         Box::new(move |stage, report| token::objects(stage, before, report)),
     ]);
+    if wanted.races {
+        units.push(Box::new(sessions::races));
+    }
     units
 }
 

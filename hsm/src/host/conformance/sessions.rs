@@ -22,7 +22,11 @@ pub(super) fn random(stage: &Stage, report: &mut Report<'_>) {
         if one == other || long.iter().all(|byte| Some(byte) == long.first()) {
             return Ok(fail("it gives the same bytes again"));
         }
-        if stage.module.get_token_info(stage.slot)?.rng() { Ok(pass("32 bytes, 1 KiB")) } else { Ok(note("it gives bytes, though CKF_RNG is not set")) }
+        if stage.module.get_token_info(stage.slot)?.rng() {
+            Ok(pass("32 bytes, 1 KiB"))
+        } else {
+            Ok(note("it gives bytes, though CKF_RNG is not set"))
+        }
     });
 }
 
@@ -39,7 +43,9 @@ pub(super) fn parallel(stage: &Stage, wanted: usize, report: &mut Report<'_>) {
         }
         Ok(match end {
             None => pass(format!("{} beside that of the login, as many as were asked for", open.len())),
-            Some(error) => workaround(format!("{} of {wanted} beside that of the login: a host works with fewer workers", open.len())).with(error),
+            Some(error) => {
+                workaround(format!("{} of {wanted} beside that of the login: a host works with fewer workers", open.len())).with(error)
+            }
         })
     });
     report.check(GROUP, "closed beside another", "a worker that closes its session must not disturb the others", || {
@@ -122,17 +128,19 @@ pub(super) fn after_errors(stage: &Stage, report: &mut Report<'_>) {
 /// Tries before a race is called absent. SoftHSM 2.6.1 loses one key in five.
 const TRIES: usize = 100;
 
-/// Token keys are made while another thread searches (softhsm/SoftHSMv2#573).
+/// Token keys are made while another thread searches (softhsm/SoftHSMv2#573). Only on demand: a module that loses the race leaves half a key
+/// behind, which has no label and so cannot be told from somebody else's.
 pub(super) fn races(stage: &Stage, report: &mut Report<'_>) {
     let Some(design) = templates::designs(templates::ISSUING_CA).pop() else { return };
     report.check(GROUP, "making while searching", "keys cannot be made on it reliably", || {
         let (maker, searcher) = (stage.session()?, stage.session()?);
+        let before = stage.objects()?.len();
         let stop = AtomicBool::new(false);
         let outcome = std::thread::scope(|scope| {
             let stop = &stop;
             scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
-                    drop(searcher.find_objects(&[Attribute::Token(true)]));
+                    drop(searcher.find_objects(&[]));
                 }
             });
             let outcome = (0..TRIES).try_for_each(|_| Scratch::make(stage, &maker, &design).map(drop));
@@ -140,18 +148,16 @@ pub(super) fn races(stage: &Stage, report: &mut Report<'_>) {
             outcome
         });
         drop(maker);
-        match outcome {
-            Ok(()) => Ok(pass(format!("{TRIES} pairs made while another session searched"))),
-            Err(error) => {
-                // What the failed call left behind, if it can be seen.
-                stage.sweep()?;
-                Ok(workaround("a pair is lost when another session searches: the host lets nobody search while it makes keys").with(error))
-            }
-        }
+        let Err(error) = outcome else { return Ok(pass(format!("{TRIES} pairs made while another session searched"))) };
+        stage.sweep()?;
+        let left = stage.objects()?.len().saturating_sub(before);
+        let hint = "a pair is lost when another session searches: the host lets nobody search while it makes keys";
+        let left = if left == 0 { String::new() } else { format!("; {left} half-made objects without a label are left now") };
+        Ok(workaround(format!("{hint}{left}")).with(error))
     });
 }
 
-/// The last but one: afterwards every handle of this process may be dead.
+/// Behind everything that holds a handle: afterwards every handle of this process may be dead.
 pub(super) fn log_in_again(stage: &Stage, report: &mut Report<'_>) {
     let Some(design) = hmac() else { return };
     report.check(GROUP, "after a lost login", "after a new login the keys have to be there again", || {

@@ -28,7 +28,8 @@ pub(super) fn open(uri: &Pkcs11Uri, told: bool, report: &mut Report<'_>) -> Opti
     if !report.check("token", "PIN tries", "C_GetTokenInfo has to answer", || tries(&module.get_token_info(slot)?)) {
         return None;
     }
-    let anchor = keep(report, "token", "login", || module::log_in(&module, slot, uri), |_| "one attempt, with the PIN of the file".to_owned())?;
+    let anchor =
+        keep(report, "token", "login", || module::log_in(&module, slot, uri), |_| "one attempt, with the PIN of the file".to_owned())?;
     let mut stage = None;
     report.check("token", "probe", "a session and the random generator are needed for everything else", || {
         stage = Some(Stage::new(uri.clone(), module, slot, anchor)?);

@@ -55,10 +55,9 @@ fn tries<'a>(key: &Scratch<'_>) -> Vec<Try<'a>> {
             ("decrypt what was wrapped", usage.decrypt, Attempt::decrypts_what_was_wrapped),
             ("encrypt with the public half", false, Attempt::public_encrypts),
         ],
-        KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => vec![
-            ("agree on a key", usage.derive, Attempt::agrees),
-            ("verify with the private half", usage.verify, Attempt::verifies),
-        ],
+        KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => {
+            vec![("agree on a key", usage.derive, Attempt::agrees), ("verify with the private half", usage.verify, Attempt::verifies)]
+        }
     }
 }
 

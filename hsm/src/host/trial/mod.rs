@@ -43,7 +43,7 @@ fn serve(uri: &Pkcs11Uri) -> std::io::Result<()> {
     while let Some(body) = frame::read(&mut input)? {
         let command: Command = frame::decode(&body).map_err(std::io::Error::other)?;
         match command {
-            Command::Examine { from, before, sessions } => conformance::examine(uri, from, before, sessions, &mut out)?,
+            Command::Examine { from, before, wanted } => conformance::examine(uri, from, before, wanted, &mut out)?,
             Command::Sweep => {
                 let swept = open(uri).and_then(|stage| {
                     let swept = stage.sweep().map_err(|fault| Finding::failed("token", None, fault.into_refusal().to_string()));
