@@ -34,12 +34,14 @@ pub(crate) struct Active {
     installed: SystemTime,
     seen: Counter,
     hits: AtomicU64,
+    /// Hits of all rules in all processes.
+    all_hits: &'static AtomicU64,
     lifted: AtomicBool,
 }
 
 impl Active {
-    pub(crate) fn new(rule: Rule, installed: SystemTime, seen: Counter) -> Self {
-        Self { rule, installed, seen, hits: AtomicU64::new(0), lifted: AtomicBool::new(false) }
+    pub(crate) fn new(rule: Rule, installed: SystemTime, all_hits: &'static AtomicU64, seen: Counter) -> Self {
+        Self { rule, installed, seen, hits: AtomicU64::new(0), all_hits, lifted: AtomicBool::new(false) }
     }
 
     /// Ends what the rule still does: hangs, delays, a token that is away.
@@ -60,7 +62,7 @@ impl Active {
     /// Counts the call; its number if the rule hits it.
     fn hit(&self, function: Function, output: bool, now: SystemTime) -> Option<u64> {
         let when = &self.rule.when;
-        let needs_output = when.output || matches!(self.rule.action, Action::Damage(_));
+        let needs_output = when.output || matches!(self.rule.action, Action::Damage(Damage::Corrupt | Damage::Shorten(_)));
         if !self.rule.functions.contains(function) || (needs_output && !output) || !when.is_awake(self.age(now)) {
             return None;
         }
@@ -68,6 +70,7 @@ impl Active {
         let hit = when.hits(number);
         if hit {
             self.hits.fetch_add(1, Ordering::SeqCst);
+            self.all_hits.fetch_add(1, Ordering::SeqCst);
         }
         hit.then_some(number)
     }

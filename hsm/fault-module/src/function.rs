@@ -107,12 +107,38 @@ impl Function {
 }
 
 /// A set of functions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FunctionSet(u128);
 
 impl FunctionSet {
+    /// No function.
+    pub(crate) const EMPTY: Self = Self(0);
     /// Every function.
     pub(crate) const ALL: Self = Self((1 << Function::ALL.len()) - 1);
+
+    /// Those that write bytes to a buffer and their number to a length.
+    pub(crate) const WITH_OUTPUT: Self = {
+        use Function as F;
+        Self::EMPTY
+            .with(F::GetOperationState)
+            .with(F::Encrypt)
+            .with(F::EncryptUpdate)
+            .with(F::EncryptFinal)
+            .with(F::Decrypt)
+            .with(F::DecryptUpdate)
+            .with(F::DecryptFinal)
+            .with(F::Digest)
+            .with(F::DigestFinal)
+            .with(F::Sign)
+            .with(F::SignFinal)
+            .with(F::SignRecover)
+            .with(F::VerifyRecover)
+            .with(F::DigestEncryptUpdate)
+            .with(F::DecryptDigestUpdate)
+            .with(F::SignEncryptUpdate)
+            .with(F::DecryptVerifyUpdate)
+            .with(F::WrapKey)
+    };
 
     /// The set with one more.
     pub(crate) const fn with(self, function: Function) -> Self {
@@ -122,6 +148,11 @@ impl FunctionSet {
     /// Whether the function is in the set.
     pub(crate) const fn contains(self, function: Function) -> bool {
         self.0 & 1 << function.index() != 0
+    }
+
+    /// Whether a function is in both sets.
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// The functions of the set.

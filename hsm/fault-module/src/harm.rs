@@ -101,10 +101,10 @@ impl Module {
         }
     }
 
-    /// `C_Initialize` after the module has forgotten that it was initialised: the real one has not.
+    /// Before `C_Initialize`, if the module has forgotten that it was initialised: the real one has not.
     pub(crate) fn finalize_if_lost(&self) {
         if self.damage.lost_init.load(Ordering::SeqCst) {
-            self.real.finalize();
+            self.gate.alone(|| self.real.finalize());
             self.finalized();
             self.damage.lost_init.store(false, Ordering::SeqCst);
         }

@@ -8,6 +8,7 @@ use cryptoki_sys::{
     CKR_DEVICE_MEMORY, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_SESSION_COUNT,
 };
 
+use crate::function::Function;
 use crate::module::{Module, Passage};
 use crate::state::{State, this_process};
 
@@ -63,6 +64,7 @@ impl Passage {
             most < if shared { self.module.state.sessions() } else { self.module.open_sessions.load(Ordering::SeqCst) }
         });
         let code = if too_many {
+            self.module.state.held_back(Function::OpenSession);
             CKR_SESSION_COUNT
         } else {
             let (code, session) = open();
@@ -78,11 +80,12 @@ impl Passage {
     }
 
     /// Makes a try at the user's PIN, counted as real tokens count.
-    pub(crate) fn try_pin(&self, session: CK_SESSION_HANDLE, attempt: impl FnOnce() -> CK_RV) -> CK_RV {
+    pub(crate) fn try_pin(&self, function: Function, session: CK_SESSION_HANDLE, attempt: impl FnOnce() -> CK_RV) -> CK_RV {
         let (Some(most), Some(slot)) = (self.settings.pin_tries, self.module.slot_of(session)) else { return attempt() };
         let wrong = self.module.state.wrong_pins(slot);
         // A try is taken before it is made: tries at the same time cannot be more than there are.
         if wrong.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |wrong| (wrong < most).then_some(wrong.saturating_add(1))).is_err() {
+            self.module.state.held_back(function);
             return CKR_PIN_LOCKED;
         }
         let code = attempt();
@@ -121,13 +124,14 @@ impl Passage {
     }
 
     /// Refuses an object for which there is no room. `objects` says for each one that would be made whether the token keeps it.
-    pub(crate) fn room_for(&self, session: CK_SESSION_HANDLE, objects: &[bool]) -> CK_RV {
+    pub(crate) fn room_for(&self, function: Function, session: CK_SESSION_HANDLE, objects: &[bool]) -> CK_RV {
         for (most, on_token) in [(self.settings.token_objects, true), (self.settings.session_objects, false)] {
             let more = objects.iter().filter(|kept| **kept == on_token).count();
             if let (Some(most), Some(slot), 1..) = (most, self.module.slot_of(session), more)
                 && let Some(there) = self.module.real.count_objects(slot, on_token)
                 && u64::try_from(there.saturating_add(more)).is_ok_and(|all| all > most)
             {
+                self.module.state.held_back(function);
                 return CKR_DEVICE_MEMORY;
             }
         }

@@ -149,6 +149,9 @@ impl Module {
         if let Some(code) = plan.refuse.or_else(|| self.lasting(function, session)) {
             return code;
         }
+        if function == Function::Initialize {
+            self.finalize_if_lost();
+        }
         let passage = Passage { module: self, settings: rules.settings, token_away: self.damage.is_removed.load(Ordering::SeqCst) };
         let mut answer = self.pass(function, &passage, call);
         if answer == CKR_OK

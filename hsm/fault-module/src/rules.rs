@@ -88,17 +88,17 @@ impl Rules {
         }
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if held.version != version {
-            self.reload(&mut held);
+            self.reload(&mut held, version);
         }
         held.broken.clone().map_or_else(|| Ok(Arc::clone(&held.set)), Err)
     }
 
-    fn reload(&self, held: &mut Held) {
+    fn reload(&self, held: &mut Held, version: Option<Version>) {
         let Some(path) = self.path.as_deref() else { return };
         held.script.lift();
         held.script = Source::default();
         held.broken = None;
-        held.version = None;
+        held.version = version;
         match read(path) {
             Ok(Some((version, modified, text))) => {
                 held.version = Some(version);
@@ -107,7 +107,7 @@ impl Rules {
                     Err(error) => held.broken = Some(format!("{}: {error}", path.display())),
                 }
             }
-            Ok(None) => {}
+            Ok(None) => held.version = None,
             Err(error) => held.broken = Some(format!("{}: {error}", path.display())),
         }
         if let Some(reason) = &held.broken {
@@ -119,7 +119,7 @@ impl Rules {
     fn install(&self, script: Script, version: Version, modified: SystemTime) -> Source {
         let rules = script.rules.into_iter().map(|(line, rule)| {
             let seen = if rule.when.shared { self.state.rule_counter(key(version, line)) } else { None };
-            Arc::new(Active::new(rule, modified, seen.map_or_else(|| Counter::Own(AtomicU64::new(0)), Counter::Shared)))
+            Arc::new(Active::new(rule, modified, self.state.hits(), seen.map_or_else(|| Counter::Own(AtomicU64::new(0)), Counter::Shared)))
         });
         Source { rules: rules.collect(), settings: script.settings }
     }
@@ -131,7 +131,11 @@ impl Rules {
             Line::Rule(Rule { when, .. }) if when.shared => {
                 return Err("shared counts belong to a script: the socket is this process's own");
             }
-            Line::Rule(rule) => held.socket.rules.push(Arc::new(Active::new(rule, now, Counter::Own(AtomicU64::new(0))))),
+            Line::Rule(rule) => {
+                let own = Counter::Own(AtomicU64::new(0));
+                held.socket.rules.push(Arc::new(Active::new(rule, now, self.state.hits(), own)));
+            }
+
             setting => {
                 // Said again, it replaces what was said before.
                 held.socket.settings.take(&setting);

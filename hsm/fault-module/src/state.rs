@@ -12,6 +12,8 @@ use crate::function::Function;
 
 /// "TILLFLT1" in the first word.
 const MAGIC: u64 = u64::from_be_bytes(*b"TILLFLT1");
+/// Hits of all rules.
+const HITS: usize = 1;
 /// Three words a function: calls, calls that failed, calls that reached the real module.
 const CALLS: usize = 8;
 /// Two words a slot: its number plus one, wrong PINs in a row.
@@ -57,6 +59,16 @@ impl State {
             Ok(_) | Err(MAGIC) => Ok(state),
             Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "not a state file of the fault module")),
         }
+    }
+
+    /// Hits of all rules.
+    pub(crate) fn hits(&self) -> &'static AtomicU64 {
+        &self.0[HITS]
+    }
+
+    /// Takes back that a call reached the real module: a limit stood in its way.
+    pub(crate) fn held_back(&self, function: Function) {
+        self.0[CALLS + 3 * function.index() + Count::Reached as usize].fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count(&self, function: Function, what: Count) {
@@ -169,6 +181,11 @@ impl Counts {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a state file of the fault module"));
         }
         Ok(Self(words))
+    }
+
+    /// How often a rule hit a call, all rules together: a test waits for it to know that its fault has come.
+    pub fn hits(&self) -> u64 {
+        self.0[HITS]
     }
 
     fn of(&self, function: &str, what: Count) -> Option<u64> {

@@ -29,18 +29,23 @@ impl Output {
 
     /// Does the damage to an output that the real module has written.
     pub(crate) fn suffer(&self, damage: Damage, drawn: u64) {
-        if !self.is_wanted() {
+        if self.length.is_null() {
             return;
         }
-        // SAFETY: `new` was promised that it is valid until the call returns.
+        // SAFETY: not null, and `new` was promised that it is valid until the call returns.
         let length = unsafe { self.length.read() };
         let changed = match damage {
+            // A client that asks for the length first makes its buffer as long as the answer says.
+            Damage::Lengthen(bytes) if self.buffer.is_null() => length.saturating_add(bytes),
+            _ if self.buffer.is_null() => return,
             Damage::Corrupt => return self.flip(length, drawn),
             Damage::Shorten(bytes) => length.saturating_sub(bytes),
             Damage::Lengthen(bytes) => length.saturating_add(bytes).min(self.room.max(length)),
         };
-        for at in length..changed {
-            self.write(at, 0);
+        if !self.buffer.is_null() {
+            for at in length..changed {
+                self.write(at, 0);
+            }
         }
         // SAFETY: as above.
         unsafe { self.length.write(changed) };

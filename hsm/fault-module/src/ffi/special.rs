@@ -5,8 +5,9 @@
 use std::ffi::c_void;
 
 use cryptoki_sys::{
-    CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FLAGS, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_SESSION_INFO,
-    CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_TRUE, CK_ULONG, CK_USER_TYPE, CKA_TOKEN, CKF_TOKEN_PRESENT, CKR_OK, CKU_SO,
+    CK_ATTRIBUTE, CK_BBOOL, CK_BYTE, CK_FALSE, CK_FLAGS, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE,
+    CK_SESSION_INFO, CK_SLOT_ID, CK_SLOT_INFO, CK_TOKEN_INFO, CK_TRUE, CK_ULONG, CK_USER_TYPE, CKA_TOKEN, CKF_TOKEN_PRESENT, CKR_OK,
+    CKU_SO,
 };
 
 use super::real::call;
@@ -26,7 +27,6 @@ unsafe fn change<T>(place: *mut T, with: impl FnOnce(&mut T)) {
 
 pub(super) unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
     run(Function::Initialize, None, None, |passage| {
-        passage.module.finalize_if_lost();
         // SAFETY: the client's argument as it is, mutex functions and locking flags included.
         unsafe { call!(passage.module.real.table(), C_Initialize(arguments)) }
     })
@@ -45,7 +45,7 @@ pub(super) unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
 
 pub(super) unsafe extern "C" fn C_GetSlotList(present: CK_BBOOL, list: *mut CK_SLOT_ID, count: *mut CK_ULONG) -> CK_RV {
     run(Function::GetSlotList, None, None, |passage| {
-        if passage.token_away && present == CK_TRUE && !count.is_null() {
+        if passage.token_away && present != CK_FALSE && !count.is_null() {
             // SAFETY: not null, so valid for the call.
             unsafe { count.write(0) };
             return CKR_OK;
@@ -139,7 +139,7 @@ pub(super) unsafe extern "C" fn C_SetPIN(
         // SAFETY: the client's arguments.
         let set = || unsafe { call!(passage.module.real.table(), C_SetPIN(session, old, old_length, new, new_length)) };
         // The security officer changes a PIN of their own with it (PKCS#11 3.0 §5.5.9).
-        if passage.module.real.is_officer(session) { set() } else { passage.try_pin(session, set) }
+        if passage.module.real.is_officer(session) { set() } else { passage.try_pin(Function::SetPIN, session, set) }
     })
 }
 
@@ -210,7 +210,7 @@ pub(super) unsafe extern "C" fn C_Login(session: CK_SESSION_HANDLE, user: CK_USE
         let session = passage.session(session);
         // SAFETY: the client's arguments.
         let log_in = || unsafe { call!(passage.module.real.table(), C_Login(session, user, pin, length)) };
-        if user == CKU_SO { log_in() } else { passage.try_pin(session, log_in) }
+        if user == CKU_SO { log_in() } else { passage.try_pin(Function::Login, session, log_in) }
     })
 }
 
@@ -256,12 +256,13 @@ unsafe fn token_flag(template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> Option<boo
 /// `template` and `handle` are the client's for the call.
 unsafe fn make(
     passage: &Passage,
+    function: Function,
     session: CK_SESSION_HANDLE,
     on_token: bool,
     handle: *mut CK_OBJECT_HANDLE,
     made: impl FnOnce() -> CK_RV,
 ) -> CK_RV {
-    let mut code = passage.room_for(session, &[on_token]);
+    let mut code = passage.room_for(function, session, &[on_token]);
     if code == CKR_OK {
         code = made();
     }
@@ -283,7 +284,7 @@ pub(super) unsafe extern "C" fn C_CreateObject(
         // SAFETY: the client's arguments.
         unsafe {
             let on_token = token_flag(template, count).unwrap_or(false);
-            make(passage, session, on_token, handle, || {
+            make(passage, Function::CreateObject, session, on_token, handle, || {
                 call!(passage.module.real.table(), C_CreateObject(session, template, count, handle))
             })
         }
@@ -302,7 +303,7 @@ pub(super) unsafe extern "C" fn C_CopyObject(
         // SAFETY: the client's arguments.
         unsafe {
             let on_token = token_flag(template, count).unwrap_or_else(|| passage.module.real.is_on_token(session, object));
-            make(passage, session, on_token, handle, || {
+            make(passage, Function::CopyObject, session, on_token, handle, || {
                 call!(passage.module.real.table(), C_CopyObject(session, object, template, count, handle))
             })
         }
@@ -321,7 +322,7 @@ pub(super) unsafe extern "C" fn C_GenerateKey(
         // SAFETY: the client's arguments.
         unsafe {
             let on_token = token_flag(template, count).unwrap_or(false);
-            make(passage, session, on_token, handle, || {
+            make(passage, Function::GenerateKey, session, on_token, handle, || {
                 call!(passage.module.real.table(), C_GenerateKey(session, mechanism, template, count, handle))
             })
         }
@@ -343,7 +344,7 @@ pub(super) unsafe extern "C" fn C_GenerateKeyPair(
         // SAFETY: the client's arguments, and what the real module has written to them.
         unsafe {
             let kept = [token_flag(public, public_count), token_flag(private, private_count)].map(|flag| flag.unwrap_or(false));
-            let mut code = passage.room_for(session, &kept);
+            let mut code = passage.room_for(Function::GenerateKeyPair, session, &kept);
             if code == CKR_OK {
                 let table = passage.module.real.table();
                 code = call!(
@@ -375,7 +376,7 @@ pub(super) unsafe extern "C" fn C_UnwrapKey(
         // SAFETY: the client's arguments.
         unsafe {
             let on_token = token_flag(template, count).unwrap_or(false);
-            make(passage, session, on_token, handle, || {
+            make(passage, Function::UnwrapKey, session, on_token, handle, || {
                 let table = passage.module.real.table();
                 call!(table, C_UnwrapKey(session, mechanism, key, wrapped, wrapped_length, template, count, handle))
             })
@@ -396,7 +397,7 @@ pub(super) unsafe extern "C" fn C_DeriveKey(
         // SAFETY: the client's arguments.
         unsafe {
             let on_token = token_flag(template, count).unwrap_or(false);
-            make(passage, session, on_token, handle, || {
+            make(passage, Function::DeriveKey, session, on_token, handle, || {
                 call!(passage.module.real.table(), C_DeriveKey(session, mechanism, key, template, count, handle))
             })
         }

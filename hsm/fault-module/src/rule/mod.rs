@@ -2,6 +2,8 @@
 
 mod parse;
 mod script;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::time::Duration;
@@ -141,48 +143,4 @@ pub(crate) fn draw(seed: u64, index: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hit(when: &When, upto: u64) -> Vec<u64> {
-        (1..=upto).filter(|number| when.hits(*number)).collect()
-    }
-
-    #[test]
-    fn calls_are_counted_from_one() {
-        let when = |calls| When { calls, ..When::default() };
-        assert_eq!(hit(&when(Calls::Every(1)), 3), [1, 2, 3]);
-        assert_eq!(hit(&when(Calls::Every(3)), 7), [3, 6]);
-        assert_eq!(hit(&when(Calls::Range(2, 4)), 7), [2, 3, 4]);
-    }
-
-    #[test]
-    fn a_share_is_kept_and_a_seed_replays_it() {
-        let share = |seed| When { per_million: 50_000, seed, ..When::default() };
-        let hits = hit(&share(7), 100_000);
-        assert!((4_700..5_300).contains(&hits.len()), "{}", hits.len());
-        assert_eq!(hits, hit(&share(7), 100_000));
-        assert_ne!(hits, hit(&share(8), 100_000));
-    }
-
-    #[test]
-    fn a_span_begins_and_ends() {
-        let when = When { from: Duration::from_secs(1), span: Some(Duration::from_secs(2)), ..When::default() };
-        let awake = [0, 1, 2, 3].map(|age| when.is_awake(Duration::from_secs(age)));
-        assert_eq!(awake, [false, true, true, false]);
-        assert_eq!([0, 2, 3].map(|age| when.is_over(Duration::from_secs(age))), [false, false, true]);
-    }
-
-    #[test]
-    fn a_random_delay_stays_in_its_range() {
-        let when = When { seed: 3, ..When::default() };
-        let (shortest, longest) = (Duration::from_millis(10), Duration::from_millis(12));
-        let delays: Vec<_> = (1..1_000).map(|number| when.delay(number, shortest, longest)).collect();
-        assert!(delays.iter().all(|delay| (shortest..=longest).contains(delay)));
-        assert!(delays.iter().min() < delays.iter().max());
-        assert_eq!(when.delay(1, shortest, shortest), shortest);
-    }
 }

@@ -58,6 +58,9 @@ fn rule(selector: &str, words: &mut Words<'_>) -> Result<Rule, String> {
     if matches!(action, Action::Damage(_)) && when.after {
         return Err("damage to the output is always done after the call: leave \"after\" out".to_owned());
     }
+    if (when.output || matches!(action, Action::Damage(_))) && !functions.intersects(FunctionSet::WITH_OUTPUT) {
+        return Err("none of the functions has an output with a length".to_owned());
+    }
     let draws = when.per_million < ALWAYS || matches!(action, Action::Delay(shortest, longest) if shortest < longest);
     if seen.contains(&"seed") && !draws && !matches!(action, Action::Damage(Damage::Corrupt)) {
         return Err("\"seed\" without anything to draw".to_owned());
@@ -67,7 +70,7 @@ fn rule(selector: &str, words: &mut Words<'_>) -> Result<Rule, String> {
 
 /// `*`, names, and beginnings of names with a star, separated by commas.
 fn functions(selector: &str) -> Result<FunctionSet, String> {
-    let mut all = FunctionSet::default();
+    let mut all = FunctionSet::EMPTY;
     for part in selector.split(',') {
         let before = all;
         for function in Function::ALL {
@@ -180,7 +183,10 @@ fn action(word: &str, words: &mut Words<'_>) -> Result<Action, String> {
         "remove-token" => Action::Harm(Harm::RemoveToken),
         "lose-init" => Action::Harm(Harm::LoseInit),
         "break-device" => Action::Harm(Harm::BreakDevice(match words.0.next() {
-            Some(code) => return_code(code)?,
+            Some(code) => match return_code(code)? {
+                cryptoki_sys::CKR_OK => return Err("a device that answers CKR_OK is not broken".to_owned()),
+                code => code,
+            },
             None => cryptoki_sys::CKR_DEVICE_ERROR,
         })),
         "corrupt" => Action::Damage(Damage::Corrupt),
