@@ -22,10 +22,12 @@ pub mod keyblock;
 pub mod ksn;
 pub mod model;
 pub mod raw;
+pub mod rules;
 pub mod trial;
 pub mod uri;
 
 mod frame;
+mod memory;
 mod op;
 
 pub use client::{Hsm, HsmConfig};

@@ -12,6 +12,6 @@ pub(super) struct HsmTrial {
 }
 
 /// Runs until its peer ends.
-pub(super) fn run(args: HsmTrial) -> ExitCode {
-    tillward_hsm::host::trial::run(args.uri)
+pub(super) fn run(args: &HsmTrial) -> ExitCode {
+    tillward_hsm::host::trial::run(&args.uri)
 }

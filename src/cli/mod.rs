@@ -85,7 +85,7 @@ enum Command {
     HsmHost(Box<hsm_host::HsmHost>),
     /// The process of `doctor hsm` and `bench hsm`; started by them
     #[command(hide = true)]
-    HsmTrial(Box<hsm_trial::HsmTrial>),
+    HsmTrial(hsm_trial::HsmTrial),
 }
 
 /// Arguments of `tillward new`.
@@ -132,7 +132,7 @@ pub fn run() -> ExitCode {
     };
     let done = match cli.command {
         Command::HsmHost(args) => return hsm_host::run(*args),
-        Command::HsmTrial(args) => return hsm_trial::run(*args),
+        Command::HsmTrial(args) => return hsm_trial::run(&args),
         Command::New(args) => make_new(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Init(args) => block_on(init::run(args)),

@@ -39,13 +39,11 @@ impl Which {
     /// The HSM.
     pub(super) fn target(self) -> anyhow::Result<Target> {
         let executable = this_program()?;
-        Ok(match self.uri {
-            Some(uri) => Target { executable, uri, environment: self.environment.into_iter().collect::<BTreeMap<_, _>>() },
-            None => {
-                let hsm = Config::read(&self.config)?.hsm_config(executable, false)?;
-                Target { executable: hsm.executable, uri: hsm.uri, environment: hsm.environment }
-            }
-        })
+        if let Some(uri) = self.uri {
+            return Ok(Target { executable, uri, environment: self.environment.into_iter().collect::<BTreeMap<_, _>>() });
+        }
+        let hsm = Config::read(&self.config)?.hsm_config(executable, false)?;
+        Ok(Target { executable: hsm.executable, uri: hsm.uri, environment: hsm.environment })
     }
 }
 

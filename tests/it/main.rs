@@ -5,10 +5,13 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod doctor;
+mod faults;
 mod flow;
 mod hsm;
 mod memory;
 mod pki_lint;
+mod published;
 mod scene;
 mod service;
 mod softhsm;

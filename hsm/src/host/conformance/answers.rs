@@ -2,12 +2,12 @@
 
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::session::Session;
 
 use super::probe_templates as probes;
-use super::report::{Report, Seen, fail, pass, workaround};
+use super::report::{Report, Verdict, fail, pass, workaround};
 use crate::derivation::{Algorithm, Usage};
 use crate::host::object::{self, Ephemeral};
+use crate::host::pool::Session;
 use crate::host::profile::{self, KEK, KEY, KWP};
 use crate::host::templates::{self, Use};
 use crate::host::trial::Stage;
@@ -45,8 +45,8 @@ const KWP_20_ZEROS: [u8; 32] = [
     0x8E, 0x8B, 0x53, 0x09, 0xA4, 0xFD, 0xA6, 0x4F, 0x83, 0x1E,
 ];
 
-fn equal(right: bool, what: &str) -> Seen {
-    Ok(if right { pass(what) } else { fail(WRONG) })
+fn equal(right: bool, what: &str) -> Verdict {
+    if right { pass(what) } else { fail(WRONG) }
 }
 
 /// What every host tests at its start.
@@ -63,7 +63,7 @@ pub(super) fn self_tests(stage: &Stage, report: &mut Report<'_>) {
     report.check(GROUP, "hmac-sha-256", "activation codes are stored as HMACs: it needs CKM_SHA256_HMAC with 32-byte keys", || {
         let session = stage.session()?;
         let key = Ephemeral::new(&session, session.create_object(&probes::generic_secret(&KEK, false))?);
-        equal(session.sign(&Mechanism::Sha256Hmac, key.handle(), b"tillward")? == HMAC, "as published")
+        Ok(equal(session.sign(&Mechanism::Sha256Hmac, key.handle(), b"tillward")? == HMAC, "as published"))
     });
 }
 
@@ -77,7 +77,7 @@ pub(super) fn derivations(stage: &Stage, report: &mut Report<'_>) {
     ] {
         report.check(GROUP, name, refused, || {
             let session = stage.session()?;
-            equal(mac_of(&session, base, algorithm)? == expected, RIGHT)
+            Ok(equal(mac_of(&session, base, algorithm)? == expected, RIGHT))
         });
     }
     report.check(GROUP, "derive 192 from 256", "", || {
@@ -92,26 +92,26 @@ pub(super) fn derivations(stage: &Stage, report: &mut Report<'_>) {
         let session = stage.session()?;
         let key = derived(&session, &KEK, Usage::MacBoth, AES256, templates::VERIFY)?;
         session.verify(&Mechanism::AesCMac, key.handle(), &[0; 16], &MAC_256_BY_256)?;
-        equal(session.verify(&Mechanism::AesCMac, key.handle(), &[0; 16], &MAC_TREE).is_err(), RIGHT)
+        Ok(equal(session.verify(&Mechanism::AesCMac, key.handle(), &[0; 16], &MAC_TREE).is_err(), RIGHT))
     });
     report.check(GROUP, "derive to decrypt", refused, || {
         let session = stage.session()?;
         let key = derived(&session, &KEK, Usage::DataEncryption, AES256, templates::DECRYPT)?;
-        equal(session.decrypt(&Mechanism::AesCbc([0; 16]), key.handle(), &CIPHERTEXT)? == TEXT, RIGHT)
+        Ok(equal(session.decrypt(&Mechanism::AesCbc([0; 16]), key.handle(), &CIPHERTEXT)? == TEXT, RIGHT))
     });
     report.check(GROUP, "derive to derive", refused, || {
         let session = stage.session()?;
         let key = derived(&session, &KEK, Usage::Derivation, AES256, templates::DERIVE)?;
         let template = templates::derived(AES256, templates::SIGN);
         let leaf = object::derive(&session, key.handle(), Usage::MacBoth, AES256, IDENTIFIER, &template)?;
-        equal(session.sign(&Mechanism::AesCMac, leaf.handle(), &[0; 16])? == MAC_TREE, RIGHT)
+        Ok(equal(session.sign(&Mechanism::AesCMac, leaf.handle(), &[0; 16])? == MAC_TREE, RIGHT))
     });
     let Some(kwp) = stage.profile.kwp else { return };
     report.check(GROUP, "derive to wrap", refused, || {
         let session = stage.session()?;
         let key = derived(&session, &KEK, Usage::KeyEncryption, AES256, templates::WRAP)?;
         let leaving = profile::import(&session, &KEY, templates::NOTHING, true)?;
-        equal(session.wrap_key(&ffi::plain(kwp), key.handle(), leaving.handle())? == WRAPPED, RIGHT)
+        Ok(equal(session.wrap_key(&ffi::plain(kwp), key.handle(), leaving.handle())? == WRAPPED, RIGHT))
     });
     report.check(GROUP, "derive to be wrapped", refused, || {
         let session = stage.session()?;
@@ -119,7 +119,7 @@ pub(super) fn derivations(stage: &Stage, report: &mut Report<'_>) {
         let kek = profile::import(&session, &KEK, templates::WRAP, false)?;
         let template = templates::derived_to_be_wrapped(AES256);
         let leaving = object::derive(&session, base.handle(), Usage::InitialKey, AES256, IDENTIFIER, &template)?;
-        equal(session.wrap_key(&ffi::plain(kwp), kek.handle(), leaving.handle())?.len() == 40, "wrapped once and destroyed")
+        Ok(equal(session.wrap_key(&ffi::plain(kwp), kek.handle(), leaving.handle())?.len() == 40, "wrapped once and destroyed"))
     });
 }
 
@@ -141,7 +141,7 @@ pub(super) fn wrapping(stage: &Stage, report: &mut Report<'_>) {
     report.check(GROUP, "kwp wraps", "keys are stored wrapped: it needs AES-KWP", || {
         let session = stage.session()?;
         let (kek, key) = (profile::import(&session, &KEK, wrap, false)?, profile::import(&session, &KEY, templates::NOTHING, true)?);
-        equal(session.wrap_key(&ffi::plain(kwp), kek.handle(), key.handle())? == KWP, "as RFC 5649 says")
+        Ok(equal(session.wrap_key(&ffi::plain(kwp), kek.handle(), key.handle())? == KWP, "as RFC 5649 says"))
     });
     report.check(GROUP, "kwp unwraps", "keys are stored wrapped: it needs AES-KWP", || {
         let session = stage.session()?;
@@ -150,7 +150,7 @@ pub(super) fn wrapping(stage: &Stage, report: &mut Report<'_>) {
         let key = Ephemeral::new(&session, session.unwrap_key(&ffi::plain(kwp), kek.handle(), &KWP, &template)?);
         let same = profile::import(&session, &KEY, templates::SIGN, false)?;
         let mac = |key: &Ephemeral<'_>| session.sign(&Mechanism::AesCMac, key.handle(), b"same");
-        equal(mac(&key)? == mac(&same)?, "as RFC 5649 says")
+        Ok(equal(mac(&key)? == mac(&same)?, "as RFC 5649 says"))
     });
     report.check(GROUP, "kwp of 20 bytes", "", || {
         let session = stage.session()?;

@@ -1,18 +1,18 @@
 //! Which mechanisms and attributes there are, and what Tillward does where one is not.
 
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::Attribute;
-use cryptoki::session::Session;
-use cryptoki_sys::CKM_AES_KEY_WRAP_KWP;
+use cryptoki::object::{Attribute, AttributeType};
+use cryptoki_sys::{CKA_DERIVE_TEMPLATE, CKM_AES_KEY_WRAP_KWP};
 
 use super::probe_templates as probes;
-use super::report::{Report, Seen, fail, note, pass, workaround};
+use super::report::{Report, Seen, Verdict, fail, note, pass, workaround};
 use crate::derivation::{Algorithm, Usage, derivation_data};
+use crate::host::ffi;
 use crate::host::object::{self, Ephemeral};
+use crate::host::pool::Session;
 use crate::host::profile::{self, KEK};
 use crate::host::templates::{self, Use};
 use crate::host::trial::Stage;
-use crate::host::{fault, ffi};
 
 pub(super) fn mechanisms(stage: &Stage, report: &mut Report<'_>) {
     for finding in profile::mechanisms(&stage.module, stage.slot) {
@@ -62,8 +62,20 @@ pub(super) fn templates(stage: &Stage, report: &mut Report<'_>) {
             workaround("does not bind: the host's templates alone keep a stored key from being brought back readable")
         })
     });
+    report.check(group, "CKA_DERIVE_TEMPLATE", "", || {
+        let session = stage.session()?;
+        let mut template = templates::generated(templates::DERIVE, false);
+        template.push(Attribute::VendorDefined((AttributeType::VendorDefined(CKA_DERIVE_TEMPLATE), Vec::new())));
+        Ok(match session.generate_key(&Mechanism::AesKeyGen, &templates::sealed(template)) {
+            Ok(key) => {
+                drop(Ephemeral::new(&session, key));
+                pass("known")
+            }
+            Err(error) => workaround("not known: the host's templates alone keep what a key derives from being read").with(error),
+        })
+    });
     report.check(group, "derived readable keys", "the base key has to derive", || readable(&stage.session()?));
-    report.check(group, "CKA_WRAP_WITH_TRUSTED", "", || trusted(&stage.session()?));
+    report.check(group, "CKA_WRAP_WITH_TRUSTED", "", || Ok(trusted(&stage.session()?)));
     report.check(group, "defaults", "an AES key has to be made without usage attributes", || defaults(&stage.session()?));
     report.check(group, "CKA_MODIFIABLE in front", "", || in_front(&stage.session()?));
 }
@@ -92,14 +104,13 @@ fn confined(session: &Session) -> Seen {
     })
 }
 
-/// PKCS#11 lets a derived key be readable unless CKA_DERIVE_TEMPLATE forbids it.
+/// PKCS#11 lets a derived key be readable unless `CKA_DERIVE_TEMPLATE` forbids it.
 fn readable(session: &Session) -> Seen {
     let base = profile::import(session, &KEK, templates::DERIVE, false)?;
     let data = derivation_data(Usage::MacBoth, Algorithm::Aes256, [0; 8]);
     let data = cryptoki::mechanism::misc::KeyDerivationStringData::new(&data);
     let derived = match session.derive_key(&ffi::aes_ecb_encrypt_data(&data), base.handle(), &probes::readable()) {
         Ok(handle) => Ephemeral::new(session, handle),
-        Err(error) if fault::is_about_the_pin(&error) => return Err(error.into()),
         Err(_) => return Ok(pass("refused: a sensitive key derives sensitive keys only")),
     };
     let value = object::bytes(session, derived.handle(), cryptoki::object::AttributeType::Value)?;
@@ -111,16 +122,16 @@ fn readable(session: &Session) -> Seen {
 }
 
 /// Nothing of Tillward stands on `CKA_TRUSTED`; said, because others may.
-fn trusted(session: &Session) -> Seen {
+fn trusted(session: &Session) -> Verdict {
     let mut template = templates::generated(Use { wrap: true, ..templates::NOTHING }, false);
     template.insert(0, Attribute::Trusted(true));
-    Ok(match session.generate_key(&Mechanism::AesKeyGen, &template) {
+    match session.generate_key(&Mechanism::AesKeyGen, &template) {
         Ok(key) => {
             drop(Ephemeral::new(session, key));
             note("any user can make a trusted key: it protects nothing here, and Tillward does not rely on it")
         }
         Err(_) => note("a user cannot make a trusted key; Tillward does not rely on it"),
-    })
+    }
 }
 
 /// A key without a word about its use. SoftHSM lets it do everything.

@@ -2,11 +2,11 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
-use cryptoki::session::Session;
 
 use super::report::{Report, Seen, Trouble, fail, note, pass, says_nothing, workaround};
 use super::uses;
 use crate::host::object::{self, Ephemeral};
+use crate::host::pool::Session;
 use crate::host::profile::KEY;
 use crate::host::templates::{self, Design};
 use crate::host::trial::{Scratch, Stage};

@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cryptoki::error::{Error, RvError};
+use cryptoki::error::Error;
 
 use crate::error::Refusal;
-use crate::host::fault::Fault;
+use crate::host::fault::{self, Fault};
 use crate::host::prove::Unproven;
 use crate::host::trial::Out;
 use crate::trial::wire::Event;
@@ -37,7 +37,7 @@ impl From<Fault> for Trouble {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Token(error) => Self::Token(error),
-            other => Self::Other(other.into_refusal().to_string()),
+            Fault::Refused(refusal) => Self::Other(refusal.to_string()),
         }
     }
 }
@@ -62,8 +62,7 @@ pub(super) fn named(error: Error) -> String {
 
 /// The codes that a dead token gives as well as bad input does: the host asks its canary before it believes them.
 pub(super) fn says_nothing(error: &Error) -> bool {
-    use RvError as R;
-    matches!(error, Error::Pkcs11(R::GeneralError | R::FunctionFailed | R::DeviceError | R::DeviceMemory | R::HostMemory, _))
+    fault::rule(error).canary
 }
 
 impl Verdict {

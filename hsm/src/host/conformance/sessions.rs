@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
-use cryptoki::session::{Session, SessionState};
+use cryptoki::session::SessionState;
 
 use super::report::{Report, Seen, fail, note, pass, workaround};
 use crate::host::object::Ephemeral;
+use crate::host::pool::Session;
 use crate::host::templates::{self, Design};
 use crate::host::trial::{Scratch, Stage};
 
@@ -51,14 +52,14 @@ pub(super) fn parallel(stage: &Stage, wanted: usize, report: &mut Report<'_>) {
     report.check(GROUP, "closed beside another", "a worker that closes its session must not disturb the others", || {
         let (one, other) = (stage.session()?, stage.session()?);
         let key = Ephemeral::new(&one, one.generate_key(&Mechanism::AesKeyGen, &templates::generated(templates::SIGN, false))?);
-        other.close()?;
+        drop(other);
         one.sign(&Mechanism::AesCMac, key.handle(), b"alive")?;
         Ok(pass("the others work on"))
     });
     report.check(GROUP, "login stays", "the session that logged in is kept open, and the login with it", || {
         drop((stage.session()?, stage.session()?));
-        let state = stage.session()?.get_session_info()?.session_state();
-        Ok(if state == SessionState::RwUser {
+        let found = stage.session()?.get_session_info()?.session_state();
+        Ok(if found == SessionState::RwUser {
             pass("with the session that logged in, whatever others are closed")
         } else {
             fail("a new session is not logged in, though the one that logged in is open")

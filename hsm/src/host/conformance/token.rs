@@ -3,7 +3,7 @@
 use cryptoki::context::Pkcs11;
 use cryptoki::slot::{Limit, TokenInfo};
 
-use super::report::{Report, Seen, fail, note, pass, workaround};
+use super::report::{Report, Seen, Verdict, fail, note, pass, workaround};
 use crate::host::trial::{PREFIX, Stage, describe};
 use crate::host::{module, trial};
 use crate::model::Finding;
@@ -18,24 +18,23 @@ pub(super) fn open(uri: &Pkcs11Uri, told: bool, report: &mut Report<'_>) -> Opti
     if !told {
         return keep(report, "module", "again", || trial::open(uri), |_| "the rest was tried in a new process".to_owned());
     }
-    let module = keep(report, "module", "load", || module::load(uri), |_| "loaded and initialised, with OS locking".to_owned())?;
+    let module = keep(report, "module", "load", || loaded(uri), |_| "loaded and initialised, with OS locking".to_owned())?;
     report.event(&Event::Device(describe(uri, &module, None)));
     report.check("module", "interface", "C_GetInfo has to answer", || interface(&module));
     let (slot, token) = keep(report, "token", "label", || module::find_token(&module, uri), |_| "exactly one token has it".to_owned())?;
     report.event(&Event::Device(describe(uri, &module, Some(token))));
-    report.check("token", "flags", "C_GetTokenInfo has to answer", || flags(&module.get_token_info(slot)?));
-    report.check("token", "limits", "C_GetTokenInfo has to answer", || limits(&module.get_token_info(slot)?));
-    if !report.check("token", "PIN tries", "C_GetTokenInfo has to answer", || tries(&module.get_token_info(slot)?)) {
+    report.check("token", "flags", "C_GetTokenInfo has to answer", || Ok(flags(&module.get_token_info(slot)?)));
+    report.check("token", "limits", "C_GetTokenInfo has to answer", || Ok(limits(&module.get_token_info(slot)?)));
+    if !report.check("token", "PIN tries", "C_GetTokenInfo has to answer", || Ok(tries(&module.get_token_info(slot)?))) {
         return None;
     }
-    let anchor =
-        keep(report, "token", "login", || module::log_in(&module, slot, uri), |_| "one attempt, with the PIN of the file".to_owned())?;
-    let mut stage = None;
-    report.check("token", "probe", "a session and the random generator are needed for everything else", || {
-        stage = Some(Stage::new(uri.clone(), module, slot, anchor)?);
-        Ok(pass("what differs between modules was found by trying"))
-    });
-    stage
+    keep(report, "token", "login", || Stage::open(uri.clone(), module, slot), |_| "one attempt, with the PIN of the file".to_owned())
+}
+
+fn loaded(uri: &Pkcs11Uri) -> Result<Pkcs11, Finding> {
+    let module = module::load(uri)?;
+    module::initialise(&module)?;
+    Ok(module)
 }
 
 /// A step that gives something to go on with.
@@ -67,7 +66,7 @@ fn interface(module: &Pkcs11) -> Seen {
     Ok(workaround(format!("{told}, older than 2.40: nothing is taken from the version, everything below was tried")))
 }
 
-fn flags(info: &TokenInfo) -> Seen {
+fn flags(info: &TokenInfo) -> Verdict {
     let wrong = [
         (!info.login_required(), "it asks for no login: whoever reaches it can use its keys"),
         (info.write_protected(), "it is write-protected: keys cannot be made"),
@@ -76,29 +75,29 @@ fn flags(info: &TokenInfo) -> Seen {
         (info.protected_authentication_path(), "its PIN is typed at a pad of its own: a service cannot log in"),
         (info.error_state(), "it is in its error state"),
     ];
-    Ok(match wrong.iter().find(|(wrong, _)| *wrong) {
+    match wrong.iter().find(|(wrong, _)| *wrong) {
         Some((_, what)) => fail(*what),
         None => pass("login required, user PIN set, writable"),
-    })
+    }
 }
 
-fn limits(info: &TokenInfo) -> Seen {
+fn limits(info: &TokenInfo) -> Verdict {
     let told = match info.max_rw_session_count() {
-        Limit::Max(most) if most < 2 => return Ok(fail(format!("{most} session: the login takes one, every worker one more"))),
+        Limit::Max(most) if most < 2 => return fail(format!("{most} session: the login takes one, every worker one more")),
         Limit::Max(most) => format!("{most} sessions"),
         Limit::Infinite => "no limit of sessions".to_owned(),
         Limit::Unavailable => "sessions: it does not say".to_owned(),
     };
-    Ok(match info.free_private_memory().or(info.free_public_memory()) {
+    match info.free_private_memory().or(info.free_public_memory()) {
         Some(free) if free < ROOM => note(format!("{told}; {free} bytes free: the keys of the design need about {ROOM}")),
         Some(free) => pass(format!("{told}; {} KiB free", free / 1024)),
         None => pass(format!("{told}; memory: it does not say")),
-    })
+    }
 }
 
 /// Before the PIN is tried: one wrong try too many locks a real token.
-fn tries(info: &TokenInfo) -> Seen {
-    Ok(if info.user_pin_locked() {
+fn tries(info: &TokenInfo) -> Verdict {
+    if info.user_pin_locked() {
         fail("the PIN is locked: the security officer unlocks it")
     } else if info.user_pin_final_try() {
         fail("one try is left, so it was not tried: log in once by the vendor's tool with the PIN of the file")
@@ -106,7 +105,7 @@ fn tries(info: &TokenInfo) -> Seen {
         note("a wrong PIN was tried lately; Tillward tries once and never again by itself")
     } else {
         pass("no wrong PIN since the last login")
-    })
+    }
 }
 
 /// Clears what an earlier trial has left, and counts. Gives the count.
@@ -140,7 +139,11 @@ pub(super) fn objects(stage: &Stage, before: Option<u64>, report: &mut Report<'_
         let after = u64::try_from(stage.objects()?.len()).ok();
         Ok(match (left, before == after) {
             (0, true) => pass("every scratch object was destroyed; as many objects as before"),
-            (0, false) => fail(format!("{} objects before, {} after: does something else use the token?", told(before), told(after))),
+            (0, false) => fail(format!(
+                "{} objects before, {} after: something else uses the token, or a call that died left half a key, without a label",
+                told(before),
+                told(after)
+            )),
             (left, _) => fail(format!("{left} scratch objects did not go when they were destroyed; they went now")),
         })
     });

@@ -4,13 +4,13 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::probe_templates as probes;
 use super::report::Trouble;
 use crate::derivation::{Algorithm, Usage};
 use crate::host::ffi;
 use crate::host::object::{self, Ephemeral};
+use crate::host::pool::Session;
 use crate::host::profile::{self, KEK, KEY, KWP, ed25519};
 use crate::host::prove;
 use crate::host::templates;
@@ -61,6 +61,7 @@ fn tries<'a>(key: &Scratch<'_>) -> Vec<Try<'a>> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all of one shape: some have to prepare something first, which can fail")]
 impl Attempt<'_> {
     fn mac(&self) -> Mechanism<'static> {
         match self.key.design.kind {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::{Out, Scratch, Stage, describe, open};
 use crate::derivation::{Algorithm, Usage, transaction_identifier};
 use crate::frame;
 use crate::host::fault::Fault;
 use crate::host::object::{self, Ephemeral};
+use crate::host::pool::Session;
 use crate::host::prove::{self, oaep_mechanism};
 use crate::host::templates::{self, Design};
 use crate::host::{ffi, module};
@@ -188,7 +188,7 @@ impl Kit {
             kwp,
             hash,
             block_mac: session.sign(&Mechanism::AesCMac, mac, &block)?,
-            oaep: session.wrap_key(&oaep_mechanism(hash), public, secret.handle())?,
+            oaep: session.wrap_key(&oaep_mechanism(hash), public.on(session)?, secret.handle())?,
             device_mac: session.sign(&Mechanism::AesCMac, device.handle(), &MESSAGE)?,
             dukpt_mac: session.sign(&Mechanism::AesCMac, working.handle(), &MESSAGE)?,
             block,

@@ -29,9 +29,9 @@ impl Out {
 }
 
 /// Serves the commands that come over standard input, until its end.
-pub fn run(uri: Pkcs11Uri) -> ExitCode {
+pub fn run(uri: &Pkcs11Uri) -> ExitCode {
     harden();
-    match serve(&uri) {
+    match serve(uri) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(super::EXIT_SOCKET),
     }
@@ -59,12 +59,12 @@ fn serve(uri: &Pkcs11Uri) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Loads, finds, logs in.
+/// Loads, initialises, finds, logs in.
 pub(super) fn open(uri: &Pkcs11Uri) -> Result<Stage, Finding> {
     let module = module::load(uri)?;
+    module::initialise(&module)?;
     let (slot, _) = module::find_token(&module, uri)?;
-    let anchor = module::log_in(&module, slot, uri)?;
-    Stage::new(uri.clone(), module, slot, anchor).map_err(|fault| Finding::failed("token", None, fault.into_refusal().to_string()))
+    Stage::open(uri.clone(), module, slot)
 }
 
 pub(super) fn describe(uri: &Pkcs11Uri, module: &cryptoki::context::Pkcs11, token: Option<crate::model::TokenRecord>) -> Device {

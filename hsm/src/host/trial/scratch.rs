@@ -1,19 +1,21 @@
 //! Scratch objects: made for a trial, known by their label, gone after it. Nothing else on the token is ever written to.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
+use crate::error::Refusal;
 use crate::host::fault::Fault;
+use crate::host::pool::{Counters, Pool, Session};
 use crate::host::ring::Key;
 use crate::host::templates::Design;
-use crate::host::{object, profile, public};
-use crate::model::{KeyKind, Profile};
+use crate::host::{module, object, profile, public};
+use crate::model::{Finding, KeyKind, Profile};
 use crate::uri::Pkcs11Uri;
 
 /// What every label of a scratch token object begins with. Nothing of another label is ever destroyed.
@@ -25,23 +27,30 @@ pub(in crate::host) struct Stage {
     pub(in crate::host) module: Pkcs11,
     pub(in crate::host) slot: Slot,
     pub(in crate::host) profile: Profile,
+    /// Gives sessions, lends none.
+    pool: Pool,
     /// Holds the login. Not used, and closed last.
     anchor: RefCell<Option<Session>>,
     run: String,
 }
 
 impl Stage {
-    pub(in crate::host) fn new(uri: Pkcs11Uri, module: Pkcs11, slot: Slot, anchor: Session) -> Result<Self, Fault> {
+    /// Logs in, and finds out what differs between modules.
+    pub(in crate::host) fn open(uri: Pkcs11Uri, module: Pkcs11, slot: Slot) -> Result<Self, Finding> {
+        let failed = |error: Error| Finding::failed("token", None, Fault::from(error).into_refusal().to_string());
+        let pool = Pool::new(module.clone(), slot, 1, 1, Arc::new(Counters::default()));
+        let anchor = pool.aside().map_err(failed)?;
+        module::log_in(&module, slot, &anchor, &uri, &mut None)?;
         // A probe leaves errors behind, so its session is not used for anything else.
-        let profile = profile::probe(&module.open_rw_session(slot)?);
-        let run = module.open_rw_session(slot)?.generate_random_vec(4)?;
+        let profile = profile::probe(&pool.aside().map_err(failed)?);
+        let run = pool.aside().and_then(|session| session.generate_random_vec(4)).map_err(failed)?;
         let run = data_encoding::HEXLOWER.encode(&run);
-        Ok(Self { uri, module, slot, profile, anchor: RefCell::new(Some(anchor)), run })
+        Ok(Self { uri, module, slot, profile, pool, anchor: RefCell::new(Some(anchor)), run })
     }
 
     /// A fresh session: what fails in one must not be seen in another.
     pub(in crate::host) fn session(&self) -> Result<Session, Error> {
-        self.module.open_rw_session(self.slot)
+        self.pool.aside()
     }
 
     /// The label of a scratch token object of this trial.
@@ -71,12 +80,13 @@ impl Stage {
 
     /// Logs out and in again, as a module does that lost its login.
     pub(in crate::host) fn log_in_again(&self) -> Result<(), Fault> {
-        let mut anchor = self.anchor.borrow_mut();
-        if let Some(session) = anchor.take() {
+        if let Some(session) = self.anchor.take() {
             session.logout()?;
         }
-        let again = crate::host::module::log_in(&self.module, self.slot, &self.uri);
-        *anchor = Some(again.map_err(|finding| Fault::from(crate::error::Refusal::NotReady { finding }))?);
+        let anchor = self.session()?;
+        module::log_in(&self.module, self.slot, &anchor, &self.uri, &mut None)
+            .map_err(|finding| Fault::from(Refusal::NotReady { finding }))?;
+        self.anchor.replace(Some(anchor));
         Ok(())
     }
 
@@ -121,9 +131,10 @@ impl<'s> Scratch<'s> {
     pub(in crate::host) fn key(&self) -> Result<Key, Error> {
         let public = match self.public {
             None => None,
-            Some(object) => public::read(self.session, object, self.design.kind)?.map(|public| (object, public)),
+            Some(object) => public::read(self.session, object, self.design.kind)?.map(|public| (self.session.handle(object), public)),
         };
-        Ok(Key { design: self.design.clone(), handle: self.handle, working: self.handle, public })
+        let handle = self.session.handle(self.handle);
+        Ok(Key { design: self.design.clone(), handle, working: handle, public })
     }
 }
 
