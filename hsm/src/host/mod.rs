@@ -71,8 +71,9 @@ pub fn run(args: HostArgs) -> ExitCode {
         let served = match &args.listen {
             None => socket::serve_parent(&peers, &jobs),
             Some(path) => {
-                let mut allowed = vec![rustix::process::getuid().as_raw()];
-                allowed.extend(args.allow_uid);
+                let own = rustix::process::getuid().as_raw();
+                let mut allowed = vec![own];
+                allowed.extend(args.allow_uid.filter(|other| *other != own));
                 socket::serve_socket(path, &allowed, &peers, &jobs)
             }
         };
