@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod container;
 mod faults;
 mod flow;
 mod hsm;
