@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod fault;
 mod flow;
 mod hsm;
 mod memory;
