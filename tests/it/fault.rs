@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tillward_fault_module::{Counts, Script, library_path};
+use tillward_fault_module::{Counts, library_path, write_script};
 use tillward_hsm::{HsmConfig, Pkcs11Uri, SigningKey};
 
 use crate::softhsm::SoftHsm;
@@ -18,13 +18,6 @@ fn faulty(token: &SoftHsm) -> HsmConfig {
     config.environment.extend(variables.map(|(name, path)| (name.to_owned(), path.display().to_string())));
     config.uri = Pkcs11Uri::new(config.uri.token(), &library_path(), config.uri.pin_path()).expect("a URI");
     config
-}
-
-/// Replaces the script as one act: every host process obeys it from its next call on.
-fn inject(token: &SoftHsm, script: &str) {
-    Script::parse(script).expect("a script");
-    std::fs::write(token.path("faults.new"), script).expect("writes");
-    std::fs::rename(token.path("faults.new"), token.path("faults")).expect("renames");
 }
 
 fn counts(token: &SoftHsm) -> Counts {
@@ -44,7 +37,7 @@ async fn a_host_works_through_the_fault_module_and_logs_in_once() {
 async fn a_host_that_dies_in_a_signature_is_replaced_and_the_next_one_lives() {
     let token = SoftHsm::with_keys().await;
     let hsm = tillward_hsm::Hsm::start(faulty(&token)).await.expect("the host is ready");
-    inject(&token, "C_Sign shared next 1 abort");
+    write_script(&token.path("faults"), "C_Sign shared next 1 abort").expect("a script");
     let until = Instant::now() + Duration::from_secs(30);
     while hsm.sign(SigningKey::Attestation, &[7; 32]).await.is_err() || counts(&token).hits() == 0 {
         assert!(Instant::now() < until, "no host signs");

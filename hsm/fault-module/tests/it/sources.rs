@@ -72,7 +72,7 @@ fn a_script_with_an_error_stops_everything_until_it_is_mended() {
     alone(|rig| {
         let module = load();
         let (session, key) = open(&module);
-        rig.broken_script("C_Sign hang # never\nC_Signn hang");
+        std::fs::write(rig.path("script"), "C_Sign hang # never\nC_Signn hang").expect("writes");
         assert_eq!(code(sign(&session, key)), RvError::GeneralError);
         let status = control(rig, "status");
         assert!(status[0].ends_with("script: line 2: \"C_Signn\" names no function that is not named already"), "{status:?}");
