@@ -119,7 +119,7 @@ impl Rig {
     }
 
     /// This executable again, for one of its tests.
-    fn command(&self, test: &str) -> Command {
+    pub(crate) fn command(&self, test: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("an executable"));
         command.args([test, "--exact", "--include-ignored", "--nocapture", "--test-threads=2"]);
         command.stdin(Stdio::null());
