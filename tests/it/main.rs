@@ -18,3 +18,4 @@ mod softhsm;
 mod software;
 mod store;
 mod storm;
+mod weather;
