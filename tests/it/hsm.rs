@@ -487,35 +487,42 @@ async fn a_host_that_hangs_is_replaced_and_its_successor_answers_within_the_dead
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_vanishes_costs_the_host_and_comes_back_with_a_new_one() {
+async fn a_token_that_vanishes_is_found_again_by_the_same_host_with_new_handles() {
     let token = SoftHsm::with_keys().await;
     let hsm = token.start().await;
     hsm.canary().await.expect("sings");
-    let pid = hsm.status().await.expect("status").pid;
+    let before = hsm.status().await.expect("status");
     std::fs::rename(token.path("tokens"), token.path("gone")).expect("moves");
     std::fs::create_dir(token.path("tokens")).expect("makes");
     hsm.canary().await.expect_err("the token is gone");
     std::fs::remove_dir(token.path("tokens")).expect("removes");
     std::fs::rename(token.path("gone"), token.path("tokens")).expect("moves back");
-    assert_ne!(until(&hsm).await, pid);
+    assert_eq!(until(&hsm).await, before.pid, "the host itself recovers");
     hsm.canary().await.expect("sings");
+    let after = hsm.status().await.expect("status");
+    assert!(after.generation > before.generation, "{after:?}");
+    assert!(after.recoveries["find-again"] > 0 && after.recoveries["re-initialise"] > before.recoveries["re-initialise"], "{after:?}");
     hsm.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_pin_is_tried_once_and_named() {
+async fn a_wrong_pin_is_tried_once_and_named_and_a_corrected_one_is_taken_without_a_restart() {
     let token = SoftHsm::with_keys().await;
     token.write_pin("pin", "not-the-pin");
     let error = Hsm::start(token.config()).await.expect_err("no login");
     let HsmError::Unavailable(Outage::NotReady(problems)) = &error else { panic!("{error}") };
     assert_eq!(problems[0].name, "pin");
     assert_eq!(problems[0].code.as_deref(), Some("CKR_PIN_INCORRECT"));
+    assert!(problems[0].hint.contains("exactly one login was tried"), "{}", problems[0]);
 
     let hsm = Hsm::start_for_diagnosis(token.config()).await.expect("answers");
     let status = hsm.status().await.expect("status");
     assert!(!status.is_ready());
     assert_eq!(hsm.status().await.expect("status").pid, status.pid, "no second try");
     assert!(matches!(refusal(hsm.random(1).await), Refusal::NotReady { .. }));
+    token.write_pin("pin", "user-pin-4711");
+    assert_eq!(until(&hsm).await, status.pid);
+    hsm.random(1).await.expect("logged in");
     hsm.shutdown().await;
 }
 

@@ -9,6 +9,7 @@ mod flow;
 mod hsm;
 mod memory;
 mod pki_lint;
+mod published;
 mod scene;
 mod service;
 mod softhsm;

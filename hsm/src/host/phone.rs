@@ -3,11 +3,11 @@
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 
 use super::context::Context;
-use super::fault::{self, Class, Fault};
+use super::fault::{self, Fault};
 use super::object::{self, Ephemeral};
+use super::pool::Session;
 use super::prove::oaep_mechanism;
 use super::ring::Bdk;
 use super::{ffi, templates};
@@ -17,6 +17,7 @@ use crate::keyblock::{self, KeyBlock, WRAPPED_LENGTH};
 use crate::ksn::{DerivationId, Ikid};
 use crate::model::{KeyPurpose, OpenEnrolment, WrappedInitialKey};
 use crate::op::Answer;
+use crate::rules::Action;
 
 /// The only generation of `storage-kek` and `storage-mac` there is yet.
 const KEK_VERSION: u16 = 1;
@@ -44,12 +45,12 @@ pub(super) fn open_enrolment(context: &Context, session: &Session, enrolment: &O
     }
     let hash = context.profile.oaep.ok_or_else(|| Refusal::UnknownKey { label: templates::ENROLMENT_TRANSPORT.to_owned() })?;
     let template = templates::unwrapped_to_be_wrapped(&context.profile);
-    let wrapped = match session.unwrap_key(&oaep_mechanism(hash), transport.working, wrapped_secret, &template) {
+    let wrapped = match session.unwrap_key(&oaep_mechanism(hash), transport.working.on(session)?, wrapped_secret, &template) {
         Ok(secret) => wrap_for_storage(context, session, &Ephemeral::new(session, secret))?,
-        Err(error) => return Err(unwrap_failed(context, error)),
+        Err(error) => return Err(unwrap_failed(context, session, error)),
     };
     let header = keyblock::authenticated(KEK_VERSION, *ikid, &wrapped);
-    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working, &header)?;
+    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working.on(session)?, &header)?;
     let tag = tag.try_into().map_err(|_| Error::InvalidValue)?;
     let block = KeyBlock::new(KEK_VERSION, *ikid, wrapped, tag);
     // From here on as on every later use: out of the block, so that what is stored is known to work.
@@ -58,22 +59,17 @@ pub(super) fn open_enrolment(context: &Context, session: &Session, enrolment: &O
 }
 
 /// The module's answer to a bad ciphertext may be `CKR_GENERAL_ERROR`: then the canary tells the phone's fault from the token's.
-fn unwrap_failed(context: &Context, error: Error) -> Fault {
-    let phones_fault = match fault::class(&error) {
-        Class::Data => true,
-        Class::Lost => false,
-        Class::Suspect => context.open().is_ok_and(|session| context.canary(&session)),
-    };
-    if phones_fault { Refusal::UnwrapFailed.into() } else { error.into() }
+fn unwrap_failed(context: &Context, session: &Session, error: Error) -> Fault {
+    if context.is_unwell(session, &error) { error.into() } else { Refusal::UnwrapFailed.into() }
 }
 
 /// SoftHSM does not tell the length of an unwrapped key, but KWP does: 32 bytes wrap to 40, and nothing else may.
 fn wrap_for_storage(context: &Context, session: &Session, secret: &Ephemeral<'_>) -> Result<[u8; WRAPPED_LENGTH], Fault> {
     let kek = context.ring.get(templates::STORAGE_KEK)?;
-    match session.wrap_key(&storage_kwp(context)?, kek.working, secret.handle()) {
+    match session.wrap_key(&storage_kwp(context)?, kek.working.on(session)?, secret.handle()) {
         Ok(wrapped) => wrapped.try_into().map_err(|_| Refusal::UnwrapFailed.into()),
         // A module that unwraps to an AES key of no AES length refuses here at the latest.
-        Err(error) if fault::class(&error) == Class::Data => Err(Refusal::UnwrapFailed.into()),
+        Err(error) if fault::rule(&error).action == Action::Fail => Err(Refusal::UnwrapFailed.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -84,13 +80,13 @@ fn secret<'s>(context: &Context, session: &'s Session, block: &KeyBlock, ikid: I
         return Err(Refusal::KeyBlockRefused.into());
     }
     let storage_mac = context.ring.get(templates::STORAGE_MAC)?;
-    match verify_mac(session, storage_mac.working, &block.authenticated(), block.mac()) {
+    match verify_mac(session, storage_mac.working.on(session)?, &block.authenticated(), block.mac()) {
         Err(Fault::Refused(Refusal::MacMismatch)) => return Err(Refusal::KeyBlockRefused.into()),
         other => other?,
     }
     let kek = context.ring.get(templates::STORAGE_KEK)?;
     let template = templates::unwrapped_to_derive(&context.profile);
-    let handle = session.unwrap_key(&storage_kwp(context)?, kek.working, block.wrapped(), &template)?;
+    let handle = session.unwrap_key(&storage_kwp(context)?, kek.working.on(session)?, block.wrapped(), &template)?;
     Ok(Ephemeral::new(session, handle))
 }
 
@@ -149,9 +145,10 @@ fn initial_key(
     kek: &Ephemeral<'_>,
 ) -> Result<WrappedInitialKey, Fault> {
     let ikid = Ikid::new(bdk.id, derivation);
-    let derive = |template: &[_]| object::derive(session, bdk.handle, Usage::InitialKey, bdk.algorithm, ikid.0, template);
+    let derive = |template: &[_]| object::derive(session, bdk.handle.on(session)?, Usage::InitialKey, bdk.algorithm, ikid.0, template);
     let leaving = derive(&templates::derived_to_be_wrapped(bdk.algorithm))?;
-    let wrapped = session.wrap_key(&storage_kwp(context)?, kek.handle(), leaving.handle())?;
+    let mechanism = storage_kwp(context)?;
+    let wrapped = object::twice(|| session.wrap_key(&mechanism, kek.handle(), leaving.handle()))?;
     drop(leaving);
     let checked = derive(&templates::derived(bdk.algorithm, templates::SIGN))?;
     let kcv = object::check_value(session, checked.handle())?;
