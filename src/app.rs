@@ -115,7 +115,7 @@ pub struct Settings {
     /// `iss` of every token.
     pub issuer: String,
     /// Security levels.
-    pub policy: AppraisalPolicy,
+    pub policy: Arc<AppraisalPolicy>,
     /// Certificates of the service.
     pub authorities: Authorities,
     /// The enrolment transport key.
@@ -136,7 +136,7 @@ pub struct Blueprint {
     /// The configuration.
     pub config: Config,
     /// Security levels.
-    pub policy: AppraisalPolicy,
+    pub policy: Arc<AppraisalPolicy>,
     /// URL of the device listener, for QR payloads.
     pub device_url: String,
 }

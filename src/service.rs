@@ -40,7 +40,7 @@ impl Service {
     pub async fn open(config: &Config, executable: PathBuf, device_url: String, clock: Clock) -> Result<Self, StartError> {
         let path = || config.attestation.policy.clone();
         let text = std::fs::read_to_string(path()).map_err(|source| StartError::PolicyFile { path: path(), source })?;
-        let policy = AppraisalPolicy::parse(&text).map_err(|source| StartError::Policy { path: path(), source })?;
+        let policy = Arc::new(AppraisalPolicy::parse(&text).map_err(|source| StartError::Policy { path: path(), source })?);
         let authz = Arc::new(Authz::new(config.principals.iter().cloned())?);
         let hsm_config = config.hsm_config(executable, false)?;
         let store = Store::open(&config.store.url, config.store.connections).await?;

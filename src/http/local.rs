@@ -16,24 +16,25 @@ use crate::service::Service;
 
 pub(super) fn routes(metrics: Arc<Metrics>) -> Router<Arc<Service>> {
     let readiness = Arc::new(Readiness::default());
-    let all = async move |service: Arc<Service>| {
-        let mut text = metrics.render();
-        hsm_metrics::render(&mut text, &service.hsm.view(), &service.hsm.calls());
-        text
-    };
     Router::new()
         .route("/healthz", get(async || axum::Json(json!({"status": "up"}))))
-        .route("/readyz", get(async move |State(service): State<Arc<Service>>| ready(&readiness, &service).await))
-        .route("/metrics", get(move |State(service): State<Arc<Service>>| all.clone()(service)))
+        .route("/readyz", get(move |service| ready(readiness, service)))
+        .route("/metrics", get(async move |State(service): State<Arc<Service>>| all(&metrics, &service)))
 }
 
 /// Ready or not; if not, which part is down.
-async fn ready(readiness: &Readiness, service: &Service) -> Response {
-    let report = readiness.report(service).await;
+async fn ready(readiness: Arc<Readiness>, State(service): State<Arc<Service>>) -> Response {
+    let report = readiness.report(&service).await;
     if report.part.is_none() {
         return axum::Json(report).into_response();
     }
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, axum::Json(report)).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+fn all(metrics: &Metrics, service: &Service) -> String {
+    let mut text = metrics.render();
+    hsm_metrics::render(&mut text, &service.hsm.view(), &service.hsm.calls());
+    text
 }

@@ -93,11 +93,7 @@ async fn revoke_activation(Bound(app): Bound, context: Context, Id(activation): 
     ops::revoke_activation(&app, &context, &activation).await.map(axum::Json)
 }
 
-async fn list_devices(
-    Bound(app): Bound,
-    context: Context,
-    Parameters(filter): Parameters<ops::DeviceQuery>,
-) -> Answer<ops::DevicePage> {
+async fn list_devices(Bound(app): Bound, context: Context, Parameters(filter): Parameters<ops::DeviceQuery>) -> Answer<ops::DevicePage> {
     ops::list_devices(&app, &context, &filter).await.map(axum::Json)
 }
 
@@ -132,11 +128,7 @@ async fn retire_device(
     ops::retire_device(&app, &context, &device, &body).await.map(axum::Json)
 }
 
-async fn give_clearance(
-    Bound(app): Bound,
-    context: Context,
-    Json(body): Json<ops::ClearanceBody>,
-) -> Result<impl IntoResponse, OpError> {
+async fn give_clearance(Bound(app): Bound, context: Context, Json(body): Json<ops::ClearanceBody>) -> Result<impl IntoResponse, OpError> {
     ops::give_clearance(&app, &context, &body).await.map(created)
 }
 
@@ -148,11 +140,7 @@ async fn decrypt(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes
     ops::decrypt(&app, &context, &body).await.map(axum::Json)
 }
 
-async fn read_audit(
-    Bound(app): Bound,
-    context: Context,
-    Parameters(query): Parameters<ops::AuditQuery>,
-) -> Answer<ops::AuditPage> {
+async fn read_audit(Bound(app): Bound, context: Context, Parameters(query): Parameters<ops::AuditQuery>) -> Answer<ops::AuditPage> {
     ops::read_audit(&app, &context, &query).await.map(axum::Json)
 }
 

@@ -10,7 +10,20 @@ use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
 const NOUNS: [&str; 14] = [
-    "demo", "new", "init", "serve", "doctor", "merchant", "terminal", "activation", "device", "clearance", "payment", "key", "hsm", "audit",
+    "demo",
+    "new",
+    "init",
+    "serve",
+    "doctor",
+    "merchant",
+    "terminal",
+    "activation",
+    "device",
+    "clearance",
+    "payment",
+    "key",
+    "hsm",
+    "audit",
 ];
 
 fn run(arguments: &[&str]) -> Output {
