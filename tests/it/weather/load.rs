@@ -12,6 +12,7 @@ use tillward_device::phone::Phone;
 use tillward_device::trust::Trust;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Interval;
 
 use crate::scene::{Scene, payment};
 use crate::service::ACQUIRER;
@@ -219,11 +220,22 @@ async fn enrol(desk: Desk) -> Vec<Phone> {
     while !desk.stopped() {
         let terminal = format!("terminal-{}", phones.len());
         let place = json!({"merchant": "m1", "level": "standard"});
-        until_done(&mut beat, &desk, async || desk.backend.put(&format!("/v1/terminals/{terminal}"), &place).await).await;
-        let answer =
-            until_done(&mut beat, &desk, async || desk.backend.post("/v1/activations", &json!({"terminal": terminal})).await).await;
+        let registers = || {
+            let (backend, path, place) = (desk.backend.clone(), format!("/v1/terminals/{terminal}"), place.clone());
+            async move { backend.put(&path, &place).await }
+        };
+        until_done(&mut beat, &desk, registers).await;
+        let activates = || {
+            let (backend, wanted) = (desk.backend.clone(), json!({"terminal": terminal}));
+            async move { backend.post("/v1/activations", &wanted).await }
+        };
+        let answer = until_done(&mut beat, &desk, activates).await;
         let code = answer["code"].as_str().expect("a code").to_owned();
-        let mut pending = until_done(&mut beat, &desk, async || desk.line.prepare(&desk.trust, &code, &sound_findings()).await).await;
+        let prepares = || {
+            let (line, trust, code) = (desk.line.clone(), desk.trust.clone(), code.clone());
+            async move { line.prepare(&trust, &code, &sound_findings()).await }
+        };
+        let mut pending = until_done(&mut beat, &desk, prepares).await;
         let package = loop {
             beat.tick().await;
             let began = Instant::now();
@@ -233,7 +245,7 @@ async fn enrol(desk: Desk) -> Vec<Phone> {
                 break package;
             }
             if stale {
-                pending = until_done(&mut beat, &desk, async || desk.line.prepare(&desk.trust, &code, &sound_findings()).await).await;
+                pending = until_done(&mut beat, &desk, prepares).await;
             }
         };
         // The phone verifies the package, its certificate and its keys' check values.
@@ -243,7 +255,7 @@ async fn enrol(desk: Desk) -> Vec<Phone> {
 }
 
 /// Asks until it is done, one try a beat.
-async fn until_done<T>(beat: &mut tokio::time::Interval, desk: &Desk, ask: impl AsyncFn() -> anyhow::Result<T>) -> T {
+async fn until_done<T, F: Future<Output = anyhow::Result<T>>>(beat: &mut Interval, desk: &Desk, ask: impl Fn() -> F) -> T {
     loop {
         beat.tick().await;
         let began = Instant::now();
