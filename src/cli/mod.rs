@@ -12,6 +12,7 @@ mod demo;
 mod device;
 mod doctor;
 mod failure;
+mod hsm;
 mod hsm_host;
 mod hsm_trial;
 mod init;
@@ -77,6 +78,9 @@ enum Command {
     /// Keys on the token
     #[command(subcommand)]
     Key(key::Key),
+    /// The HSM hosts
+    #[command(subcommand)]
+    Hsm(hsm::Hsm),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -149,6 +153,7 @@ pub fn run() -> ExitCode {
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
         Command::Key(args) => block_on(key::run(args)),
+        Command::Hsm(args) => block_on(hsm::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
     };
     match done {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 14] = [
+const NOUNS: [&str; 15] = [
     "demo",
     "new",
     "init",
@@ -23,6 +23,7 @@ const NOUNS: [&str; 14] = [
     "clearance",
     "payment",
     "key",
+    "hsm",
     "audit",
 ];
 

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tillward_fault_module::Counts;
 use tillward_hsm::Pkcs11Uri;
 
+use crate::faults::Faulty;
 use crate::service::PROGRAM;
 use crate::softhsm::SoftHsm;
 
@@ -145,71 +147,78 @@ fn trial_of(doctor: &Child) -> Option<Pid> {
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
-/// Whether there are scratch objects, and all that is there is one. SoftHSM makes a key in several steps, the label not in the first: what dies
-/// in between leaves half a key, which nobody can tell from another's.
-fn are_whole(token: &SoftHsm) -> bool {
-    let uri = token.uri();
-    // A trial that was stopped inside SoftHSM may hold a lock: then it is the wrong moment.
-    let mut list = Command::new("timeout");
-    list.args(["5", "pkcs11-tool", "--login", "--pin", "user-pin-4711", "--list-objects", "--token-label", uri.token()]);
-    list.arg("--module").arg(uri.module_path()).env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
-    let listed = text(&list.output().expect("timeout, of coreutils"));
-    assert!(!listed.contains("failed to run command"), "pkcs11-tool is installed: apt install opensc");
-    let lines = |word: &str| listed.lines().filter(|line| line.contains(word)).count();
-    let found = lines(" Object;") + lines("Data object ");
-    found > 0 && found == lines("tillward-doctor-scratch-")
+/// A doctor of a token behind the fault module.
+fn behind_faults(faulty: &Faulty) -> Child {
+    let config = faulty.config();
+    let mut command = Command::new(PROGRAM);
+    command.args(["doctor", "hsm", "--json", "--uri", &config.uri.to_string()]);
+    for (name, value) in &config.environment {
+        command.args(["--environment", &format!("{name}={value}")]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
 }
 
-/// Stops the trial of a doctor at a moment when a scratch object is there.
-fn stop_with_scratch(token: &SoftHsm, before: usize, doctor: &Child) -> Pid {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    loop {
-        assert!(Instant::now() < deadline, "no scratch object was seen");
-        if objects(token) > before
-            && let Some(trial) = trial_of(doctor)
-        {
-            kill_process(trial, Signal::STOP).expect("it is there");
-            if objects(token) > before && are_whole(token) {
-                return trial;
-            }
-            kill_process(trial, Signal::CONT).expect("it is there");
-        }
-        std::thread::yield_now();
-    }
-}
+/// The first call of it is made while a scratch key of the design is on the token.
+const WITH_SCRATCH: &str = "C_SetAttributeValue";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_takes_its_process_down_is_blamed_and_the_rest_is_tried() {
-    let token = empty_token().await;
-    let before = objects(&token);
-    let doctor = command("doctor", &token, &token.uri(), &["--json"]).spawn().expect("it starts");
-    let trial = stop_with_scratch(&token, before, &doctor);
-    kill_process(trial, Signal::KILL).expect("it is there");
-    let output = doctor.wait_with_output().expect("it ends");
+    let faulty = Faulty::new().await;
+    let before = objects(&faulty.token);
+    faulty.script(&format!("{WITH_SCRATCH} next 1 shared abort"));
+    let output = behind_faults(&faulty).wait_with_output().expect("it ends");
     let report = json(&output);
     assert_eq!((output.status.code(), report["fit"].as_bool()), (Some(1), Some(false)));
     let [blamed] = failed(&report)[..] else { panic!("one failure: {report:#}") };
-    assert!(blamed["hint"].as_str().is_some_and(|hint| hint.contains("signal 9")), "{blamed}");
+    assert_eq!((&blamed["group"], &blamed["name"]), (&"key activation-mac".into(), &"change".into()));
+    assert!(blamed["hint"].as_str().is_some_and(|hint| hint.contains("signal 6")), "{blamed}");
+    assert_eq!(row(&report, "key bdk-256", "destruction")["outcome"], "pass");
     assert_eq!(row(&report, "objects", "none is left")["outcome"], "pass");
-    assert_eq!(objects(&token), before, "what the dead process left was destroyed");
+    assert_eq!(objects(&faulty.token), before, "what the dead process left was destroyed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_doctor_left_is_destroyed_by_the_next() {
-    let token = empty_token().await;
-    let before = objects(&token);
-    let mut doctor = command("doctor", &token, &token.uri(), &["--json"]).spawn().expect("it starts");
-    let trial = stop_with_scratch(&token, before, &doctor);
+    let faulty = Faulty::new().await;
+    let before = objects(&faulty.token);
+    faulty.script(&format!("{WITH_SCRATCH} hang"));
+    let mut doctor = behind_faults(&faulty);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let called = || Counts::read(&faulty.token.path("fault-state")).ok()?.called(WITH_SCRATCH).ok();
+    while called().is_none_or(|calls| calls == 0) {
+        assert!(Instant::now() < deadline, "the call was not made");
+        std::thread::yield_now();
+    }
+    let trial = trial_of(&doctor).expect("it hangs");
     // Its parent first: it would go on behind the check.
     doctor.kill().expect("it is there");
     doctor.wait().expect("it ends");
     kill_process(trial, Signal::KILL).expect("it is there");
-    assert!(objects(&token) > before);
-    let report = json(&run("doctor", &token, &["--json"]));
+    assert!(objects(&faulty.token) > before, "something was left");
+    faulty.script("");
+    let report = json(&behind_faults(&faulty).wait_with_output().expect("it ends"));
     assert_eq!(report["fit"], true, "{report:#}");
     let leftovers = row(&report, "objects", "leftovers");
     assert!(leftovers["hint"].as_str().is_some_and(|hint| hint.contains("of an earlier trial were destroyed")), "{leftovers}");
-    assert_eq!(objects(&token), before);
+    assert_eq!(objects(&faulty.token), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_breaks_a_promise_is_not_fit() {
+    let faulty = Faulty::new().await;
+    for (script, group, name, code) in [
+        ("C_WrapKey return CKR_GENERAL_ERROR", "choices", "AES-KWP", None),
+        ("C_DeriveKey return CKR_MECHANISM_INVALID", "known answers", "derive to derive", Some("CKR_MECHANISM_INVALID of C_DeriveKey")),
+        ("C_GenerateRandom on 2..99 return CKR_RANDOM_NO_RNG", "random", "generator", Some("CKR_RANDOM_NO_RNG of C_GenerateRandom")),
+    ] {
+        faulty.script(script);
+        let output = behind_faults(&faulty).wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(1), "{script}: {}", text(&output));
+        let report = json(&output);
+        let row = row(&report, group, name);
+        assert_eq!((&row["outcome"], row["code"].as_str()), (&"fail".into(), code), "{script}");
+        assert!(row["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "what to do: {row}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

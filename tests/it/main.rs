@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod container;
 mod doctor;
 mod faults;
 mod flow;
@@ -18,3 +19,4 @@ mod softhsm;
 mod software;
 mod store;
 mod storm;
+mod weather;
