@@ -155,7 +155,11 @@ fn judge(
             }
             Some(Ok(answer))
         }
-        Err(Failed::NotSent) => None,
+        // Its seat hears of the end when this task lets it: to ask again at once would keep every thread busy until the deadline.
+        Err(Failed::NotSent) => {
+            way.passed.push(seat.clone());
+            None
+        }
         Err(Failed::Lost) => {
             let error = HsmError::Unavailable(Outage::Ended);
             way.lost += 1;
