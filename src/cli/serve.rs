@@ -49,6 +49,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
         tracing::error!(place, "panic");
     }));
     raise_descriptors();
+    let text = std::fs::read_to_string(&args.config).unwrap_or_default();
     let config = Config::read(&args.config)?;
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses()?;
@@ -82,7 +83,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     // One line on standard output says that the service serves, and where: for people, and for whoever started it.
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
-    let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), executable, service.hsm.clone(), hangups));
+    let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), text, executable, service.hsm.clone(), hangups));
     let kept = tokio::spawn(keep(service.clone(), stop));
     listeners.serve(service.clone(), &config, stopped).await;
     reconfigured.abort();

@@ -8,6 +8,7 @@ mod cli;
 mod flow;
 mod hsm;
 mod memory;
+mod outage;
 mod pki_lint;
 mod published;
 mod scene;

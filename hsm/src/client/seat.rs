@@ -205,8 +205,8 @@ impl Seat {
         }
     }
 
-    /// Whether it has not served for so long, or for such a reason, that waiting for it is no use.
-    pub(super) fn is_lastingly_away(&self) -> bool {
+    /// Whether waiting for it is of no use: an operator has to act, or a probe decides.
+    pub(super) fn is_hopeless(&self) -> bool {
         let state = self.state();
         let refused = match &state.phase {
             Phase::Up(up) => up.problems().iter().any(|finding| finding.name == "pin"),
@@ -214,7 +214,12 @@ impl Seat {
             Phase::Down(Outage::ShuttingDown) => true,
             Phase::Starting | Phase::Down(_) => false,
         };
-        refused || !state.breaker.admits() || state.away.is_some_and(|since| since.elapsed() > FRESH)
+        refused || !state.breaker.admits()
+    }
+
+    /// The same, or it has not served for so long that everybody knows.
+    pub(super) fn is_lastingly_away(&self) -> bool {
+        self.state().away.is_some_and(|since| since.elapsed() > FRESH) || self.is_hopeless()
     }
 
     /// Asks or tells the breaker.
