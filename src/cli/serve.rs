@@ -89,10 +89,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     reconfigured.abort();
     kept.abort();
     // What a keeper gave up half-way is due again when it has ended; what it ended with is how the service ends.
-    let failed = match kept.await {
-        Ok(error) => Some(error),
-        Err(_) => None,
-    };
+    let failed = kept.await.ok();
     if let Ok(app) = service.app() {
         app.anchor.settle(&app).await;
     }

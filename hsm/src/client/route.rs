@@ -80,6 +80,10 @@ impl Hsm {
                         self.inner.shared.counts.repeated();
                     }
                     let result = link.call(operation, left).await;
+                    if matches!(result, Err(Failed::NotSent)) {
+                        // It came back without a pause; the task that notices why needs its turn.
+                        tokio::task::yield_now().await;
+                    }
                     if let Some(ended) = judge(operation, config.ceremony, &seat, result, &mut way) {
                         return ended;
                     }
@@ -109,7 +113,7 @@ impl Hsm {
             let Some((up, admitted)) = seat.up() else { continue };
             let place = match (up.serves(), admitted || ceremony) {
                 (true, true) => &mut serving,
-                (false, true) if up.misfit.is_none() || asks_only => &mut able,
+                (false, true) if up.fit.misfit.is_none() || asks_only => &mut able,
                 (_, false) if asks_only => &mut able,
                 _ => continue,
             };

@@ -87,7 +87,8 @@ async fn a_sighup_changes_the_hosts_and_a_bad_change_leaves_the_one_that_serves(
     adjust(&service, "[hsm]\n", "[hsm]\nworkers = 3\n");
     super::signal("-HUP", service.pid());
     until("another host", async || (service.hosts().len() == 1 && service.hosts() != before).then_some(())).await;
-    let (first, _) = (service.hosts(), ready(&service).await);
+    ready(&service).await;
+    let first = service.hosts();
     adjust(&service, "pkcs11:token=tillward?", "pkcs11:token=another?");
     super::signal("-HUP", service.pid());
     until("the log says so", async || service.log_text().contains("the HSM host that serves stays").then_some(())).await;
