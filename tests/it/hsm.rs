@@ -25,7 +25,7 @@ fn ikid(bdk: BdkId, derivation: u32) -> Ikid {
     Ikid::new(bdk, DerivationId(derivation))
 }
 
-async fn enrol(hsm: &Hsm, phone: &Phone) -> KeyBlock {
+pub(crate) async fn enrol(hsm: &Hsm, phone: &Phone) -> KeyBlock {
     let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await.expect("transport key");
     hsm.open_enrolment(phone.enrolment(&spki)).await.expect("enrols")
 }

@@ -5,6 +5,8 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod container;
+mod faults;
 mod flow;
 mod hsm;
 mod memory;
@@ -17,3 +19,4 @@ mod softhsm;
 mod software;
 mod store;
 mod storm;
+mod weather;

@@ -129,7 +129,7 @@ impl HsmConfig {
     fn within_bounds(mut self) -> Self {
         // A ceremony changes what a host knows of the keys, so there is only one to tell; behind a socket there is one.
         self.hosts = if self.ceremony || self.socket.is_some() { 1 } else { self.hosts.clamp(1, 16) };
-        self.workers = self.workers.clamp(1, 16);
+        self.workers = self.workers.clamp(1, 256);
         self.queue = self.queue.clamp(1, 65_536);
         self.stuck = self.stuck.max(Duration::from_millis(100));
         self

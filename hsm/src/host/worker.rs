@@ -51,8 +51,12 @@ pub(super) fn work(host: &Host, number: usize, watchdog: &Watchdog, peers: &Peer
             Err(Refusal::Expired)
         } else if operation.is_ceremony() && !host.args.ceremony {
             Err(Refusal::NotPermitted)
+        } else if let Some(result) = (Desk { host, number, watchdog, until }).perform(&operation) {
+            result
         } else {
-            Desk { host, number, watchdog, until }.perform(&operation)
+            // No answer: the connection ends, and the caller asks the next host if that is harmless.
+            peers.stop_intake();
+            continue;
         };
         match &result {
             Ok(_) => tracing::debug!(operation = name, micros = micros(received), "done"),
@@ -92,20 +96,21 @@ enum Failure {
 }
 
 impl Desk<'_> {
-    /// Asks the module; where it fails, does what the failure rule says, and asks again where that is harmless.
-    fn perform(&self, operation: &Operation) -> Result<Answer, Refusal> {
+    /// Asks the module; where it fails, does what the failure rule says, and asks again where that is harmless. `None` where the process has to be
+    /// replaced.
+    fn perform(&self, operation: &Operation) -> Option<Result<Answer, Refusal>> {
         let mut tries = 0_u32;
         loop {
             let seen = self.host.serial();
             let (error, begun, well) = match self.attempt(operation) {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Refused(refusal)) => return Err(refusal),
-                Err(Failure::Away(refusal)) if self.host.args.ceremony => return Err(refusal),
+                Ok(answer) => return Some(Ok(answer)),
+                Err(Failure::Refused(refusal)) => return Some(Err(refusal)),
+                Err(Failure::Away(refusal)) if self.host.args.ceremony => return Some(Err(refusal)),
                 Err(Failure::Away(refusal)) => {
                     if self.host.await_token(self.until) {
                         continue;
                     }
-                    return Err(refusal);
+                    return Some(Err(refusal));
                 }
                 Err(Failure::Token { error, begun, well }) => (error, begun, well),
             };
@@ -118,7 +123,7 @@ impl Desk<'_> {
                 Action::Fail | Action::AskOperator => false,
                 Action::PushBack => {
                     self.host.count(action);
-                    return Err(Refusal::Busy);
+                    return Some(Err(Refusal::Busy));
                 }
                 Action::OtherSession => {
                     self.host.count(action);
@@ -129,12 +134,12 @@ impl Desk<'_> {
                 Action::Restart => {
                     self.host.count(action);
                     self.host.end();
-                    false
+                    return None;
                 }
             };
             let harmless = operation.is_repeatable() || !begun;
             if !(mended && harmless && tries < TRIES && Instant::now() < self.until) {
-                return Err(Fault::from(error).into_refusal());
+                return Some(Err(Fault::from(error).into_refusal()));
             }
         }
     }
