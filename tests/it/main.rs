@@ -10,6 +10,7 @@ mod faults;
 mod flow;
 mod hsm;
 mod memory;
+mod outage;
 mod pki_lint;
 mod published;
 mod scene;
