@@ -15,6 +15,7 @@ mod pki_lint;
 mod published;
 mod scene;
 mod service;
+mod soak;
 mod softhsm;
 mod software;
 mod store;
