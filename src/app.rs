@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use tillward_hsm::{Hsm, HsmError, OaepHash, PublicKeyOf};
+use tillward_hsm::{Hsm, HsmError};
 
 use crate::attestation::level::{AppraisalPolicy, PolicyError};
 use crate::authz::{Authz, TwicePrincipal};
 use crate::clock::Clock;
 use crate::config::{Acquirer, Config, ConfigError};
-use crate::enrolment::package::{TransportAlgorithm, TransportKey};
+use crate::enrolment::transport::TransportKeys;
 use crate::ops::anchor::Anchor;
 use crate::ops::authority::{Authorities, AuthorityError};
 use crate::ops::crl::CrlCache;
@@ -104,8 +104,8 @@ pub struct Settings {
     pub policy: AppraisalPolicy,
     /// Certificates of the service.
     pub authorities: Authorities,
-    /// The enrolment transport key.
-    pub transport: TransportKey,
+    /// The enrolment transport keys.
+    pub transport: TransportKeys,
     /// Acquirers.
     pub acquirers: Vec<Acquirer>,
     /// Certificates that are issued.
@@ -133,13 +133,7 @@ impl App {
         if authorities.ends() <= clock.now() {
             return Err(StartError::CertificatesEnded(authorities.ends().rfc3339()));
         }
-        let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await?;
-        let oaep = hsm.status().await?.profile.and_then(|profile| profile.oaep);
-        let alg = match oaep {
-            Some(OaepHash::Sha256) => TransportAlgorithm::RsaOaep256,
-            Some(OaepHash::Sha1) | None => TransportAlgorithm::RsaOaep,
-        };
-        let transport = TransportKey { kid: crate::ops::sha256(&spki), alg, spki };
+        let transport = crate::ops::transport_keys(&hsm).await?;
         let app = Self {
             store,
             hsm,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::extract::{Id, JsonBytes};
 use crate::app::App;
+use crate::enrolment::package::ParametersForm;
 use crate::id::DeviceId;
 use crate::ops;
 use crate::ops::context::Context;
@@ -20,7 +21,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/device/v1/trust", get(trust))
         .route("/device/v1/crl", get(crl))
-        .route("/device/v1/enrolment/parameters", get(parameters))
+        .route("/device/v1/enrolment/parameters", get(first_parameters))
+        .route("/device/v2/enrolment/parameters", get(parameters))
         .route("/device/v1/enrolment/challenge", post(enrolment_challenge))
         .route("/device/v1/enrolment", post(enrol))
         .route("/device/v1/devices/{device}/challenge", post(device_challenge))
@@ -39,8 +41,12 @@ async fn crl(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError> 
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der))
 }
 
+async fn first_parameters(State(app): State<Arc<App>>) -> Answer {
+    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app, ParametersForm::One).await?})))
+}
+
 async fn parameters(State(app): State<Arc<App>>) -> Answer {
-    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app).await?})))
+    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app, ParametersForm::List).await?})))
 }
 
 async fn enrolment_challenge(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Answer {

@@ -1,12 +1,12 @@
-//! Integration tests, one binary: the real thing, over SoftHSM, SQLite and PostgreSQL. A module each; `softhsm`, `service` and
-//! `scene` prepare.
+//! Integration tests, one binary: the real thing, over SoftHSM, kryoptic, SQLite and PostgreSQL. A module each; `token`,
+//! `service` and `scene` prepare.
 #![expect(clippy::panic, reason = "a test stops at the first surprise")]
 
 mod architecture;
 mod bad_input;
 mod cli;
 mod flow;
-mod hsm;
+mod kryoptic;
 mod memory;
 mod pki_lint;
 mod scene;
@@ -15,3 +15,4 @@ mod softhsm;
 mod software;
 mod store;
 mod storm;
+mod token;

@@ -127,6 +127,16 @@ impl Host {
                 None => Finding::failed("mechanism:RSA-OAEP", None, "neither SHA-256 nor SHA-1 unwraps what the public key wrapped"),
             });
         }
+        if profile.ecdh {
+            self.findings.push(match ring.get(templates::ENROLMENT_TRANSPORT_EC).map(|key| prove::prove(&session, &profile, key)) {
+                Ok(Ok(())) => Finding::passed("mechanism:ECDH", "P-256 with CKD_SHA256_KDF, offered beside RSA-OAEP"),
+                Ok(Err(_)) => {
+                    profile.ecdh = false;
+                    Finding::failed("mechanism:ECDH", None, "enrollment-transport-ec does not unwrap what was wrapped to its public half")
+                }
+                Err(_) => Finding::passed("mechanism:ECDH", "the module has it, the token has no key for it: `tillward init` makes it"),
+            });
+        }
         drop(session);
         let (anchor, objects) = (Mutex::new(anchor), RwLock::new(()));
         self.context = Some(Context { module, slot, token, profile, ring, anchor, objects });
@@ -203,7 +213,7 @@ impl Host {
 /// Session copies of the hot signing keys, owned by the anchor session: a token object is locked, decrypted or read anew for every use by
 /// software tokens. A copy that is not exactly like its original is not used.
 fn copy_hot_keys(anchor: &Session, ring: &mut Ring) -> bool {
-    let mut all = true;
+    let mut all = ring.keys().any(|key| key.design.copyable);
     for key in ring.keys_mut().filter(|key| key.design.copyable) {
         let Ok(copy) = anchor.copy_object(key.handle, &templates::session_copy()) else {
             all = false;
