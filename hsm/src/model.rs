@@ -65,7 +65,7 @@ impl OaepHash {
 pub struct Profile {
     /// Mechanism number that is AES-KWP (RFC 5649): 0x210B (PKCS#11 3.0), or 0x210A where the module means KWP by it.
     pub kwp: Option<u64>,
-    /// `C_UnwrapKey` takes `CKA_VALUE_LEN`.
+    /// `C_UnwrapKey` wants `CKA_VALUE_LEN`. Where it need not be given it is not: kryoptic 1.5 cuts a longer key to it.
     pub value_len_on_unwrap: bool,
     /// Keys can carry `CKA_ALLOWED_MECHANISMS`.
     pub allowed_mechanisms: bool,

@@ -48,14 +48,14 @@ async fn init_makes_every_key_once_and_never_again() {
     let hsm = token.ceremony().await;
     assert!(!hsm.init_token(&token.path("so-pin")).await.expect("is there already"));
     let made = hsm.create_keys(Token::spec()).await.expect("makes");
-    let ecdh = hsm.status().await.expect("status").profile.expect("profile").ecdh;
-    let expected = 9 + usize::from(ecdh) + 4;
+    let profile = hsm.status().await.expect("status").profile.expect("profile");
+    let expected = 9 + usize::from(profile.ecdh) + 4;
     assert!(made.iter().all(|key| key.created) && made.len() == expected, "{made:#?}");
     for key in &made {
         let flag = |name: &str| key.attributes.get(name).copied();
         assert_eq!((flag("SENSITIVE"), flag("EXTRACTABLE"), flag("MODIFIABLE")), (Some(true), Some(false), Some(false)), "{}", key.label);
         assert_eq!((flag("LOCAL"), flag("NEVER_EXTRACTABLE"), flag("PRIVATE")), (Some(true), Some(true), Some(true)), "{}", key.label);
-        let copyable = matches!(key.label.as_str(), "attestation-signing" | "personalization-signing");
+        let copyable = profile.copies_sealed && matches!(key.label.as_str(), "attestation-signing" | "personalization-signing");
         assert_eq!(flag("COPYABLE"), Some(copyable), "{}", key.label);
         if key.label.starts_with("bdk-") {
             let usages = ["ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE"].map(flag);
@@ -640,7 +640,8 @@ async fn a_host_that_is_not_ready_is_tried_anew_without_a_gap() {
     while hsm.status().await.expect("a status at any time").pid == first {
         tokio::task::yield_now().await;
     }
-    std::fs::remove_dir(token.path("tokens")).expect("removes");
+    // Some modules have put an empty token there.
+    std::fs::rename(token.path("tokens"), token.path("empty")).expect("moves away");
     std::fs::rename(token.path("away"), token.path("tokens")).expect("moves back");
     until(&hsm).await;
     hsm.canary().await.expect("sings");

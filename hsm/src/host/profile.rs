@@ -92,7 +92,7 @@ pub(super) fn probe(session: &Session) -> Profile {
         oaep: None,
     };
     if let Some(kwp) = profile.kwp {
-        profile.value_len_on_unwrap = unwraps_with_length(session, kwp).is_ok();
+        profile.value_len_on_unwrap = unwraps(session, kwp, false).is_err() && unwraps(session, kwp, true).is_ok();
         profile.unwrap_template = unwrap_template_binds(session, kwp, profile.value_len_on_unwrap).unwrap_or(false);
     }
     profile.ecdh = agrees(session, &profile).unwrap_or(false);
@@ -106,9 +106,9 @@ fn is_kwp(session: &Session, number: CK_MECHANISM_TYPE) -> Result<bool, Error> {
     Ok(session.wrap_key(&ffi::plain(number), kek.handle(), key.handle())? == KWP)
 }
 
-fn unwraps_with_length(session: &Session, kwp: CK_MECHANISM_TYPE) -> Result<(), Error> {
+fn unwraps(session: &Session, kwp: CK_MECHANISM_TYPE, with_length: bool) -> Result<(), Error> {
     let kek = import(session, &KEK, WRAP_UNWRAP, false)?;
-    let template = templates::probe_unwrapped(templates::DERIVE, false, true);
+    let template = templates::probe_unwrapped(templates::DERIVE, false, with_length);
     session.unwrap_key(&ffi::plain(kwp), kek.handle(), &KWP, &template).map(|handle| drop(Ephemeral::new(session, handle)))
 }
 

@@ -16,7 +16,7 @@ async fn its_profile_is_as_measured() {
     assert!(!profile.ecdh, "CKD_NULL only");
     assert!(!profile.derive_template, "the attribute is not known");
     // It copies a key into a session only if the key is modifiable, and ours are not.
-    assert!(!profile.session_copies);
+    assert!(profile.copies_sealed && !profile.session_copies);
     hsm.shutdown().await;
 }
 
