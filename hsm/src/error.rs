@@ -104,6 +104,17 @@ pub enum Refusal {
         /// The first failed check.
         finding: Finding,
     },
+    /// The token has no session or no memory free now; nothing was done.
+    #[error("the token is busy")]
+    Busy,
+    /// The token holds as many objects as the configuration allows; nothing was made.
+    #[error("the token holds {used} objects and may hold {most}")]
+    ObjectBudget {
+        /// How many it holds.
+        used: u64,
+        /// How many it may hold.
+        most: u64,
+    },
     /// A PKCS#11 function failed.
     #[error("{function} failed with {code}")]
     Token {
@@ -137,7 +148,7 @@ impl HsmError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Busy | Self::Refused(Refusal::Expired) => Fault::Load,
+            Self::Busy | Self::Refused(Refusal::Expired | Refusal::Busy) => Fault::Load,
             Self::Refused(
                 Refusal::MacMismatch
                 | Refusal::UnwrapFailed

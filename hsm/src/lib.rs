@@ -23,9 +23,11 @@ pub mod keyblock;
 pub mod ksn;
 pub mod model;
 pub mod raw;
+pub mod rules;
 pub mod uri;
 
 mod frame;
+mod memory;
 mod op;
 
 pub use client::{Hsm, HsmConfig};

@@ -85,6 +85,11 @@ impl Operation {
         }
     }
 
+    /// Whether it may be asked twice: it has no effect on the token, or the same one again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(self, Self::ReserveDerivationIds { .. } | Self::InitToken { .. } | Self::CreateKeys(_))
+    }
+
     /// What only a host started for ceremonies does.
     pub(crate) fn is_ceremony(&self) -> bool {
         matches!(self, Self::InitToken { .. } | Self::CreateKeys(_) | Self::SignRoot { .. } | Self::KnownAnswer(_))

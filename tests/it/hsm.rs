@@ -26,17 +26,17 @@ fn ikid(bdk: BdkId, derivation: u32) -> Ikid {
     Ikid::new(bdk, DerivationId(derivation))
 }
 
-async fn enrol(hsm: &Hsm, phone: &Phone) -> KeyBlock {
+pub(crate) async fn enrol(hsm: &Hsm, phone: &Phone) -> KeyBlock {
     hsm.open_enrolment(enrolment(hsm, phone).await).await.expect("enrols")
 }
 
 /// What a phone sends that knows RSA alone.
-async fn enrolment(hsm: &Hsm, phone: &Phone) -> OpenEnrolment {
+pub(crate) async fn enrolment(hsm: &Hsm, phone: &Phone) -> OpenEnrolment {
     phone.enrolment(oaep(hsm, &phone.secret).await)
 }
 
 /// RSA-OAEP with the hash that the token takes.
-pub(super) async fn oaep(hsm: &Hsm, secret: &[u8]) -> Vec<u8> {
+async fn oaep(hsm: &Hsm, secret: &[u8]) -> Vec<u8> {
     let spki = hsm.public_key(PublicKeyOf::Transport(TransportKind::Rsa)).await.expect("transport key");
     let hash = hsm.status().await.expect("status").profile.expect("profile").oaep.expect("one of the two");
     software::oaep(hash, &spki, secret)
@@ -553,19 +553,23 @@ async fn a_host_that_hangs_is_ended_and_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_pin_is_tried_once_and_named() {
+async fn a_wrong_pin_is_tried_once_and_named_and_a_corrected_one_is_taken_without_a_restart() {
     let Some(token) = Token::with_keys(MODULE).await else { return };
     token.write_pin("pin", "not-the-pin");
     let error = Hsm::start(token.config()).await.expect_err("no login");
     let HsmError::Unavailable(Outage::NotReady(problems)) = &error else { panic!("{error}") };
     assert_eq!(problems[0].name, "pin");
     assert_eq!(problems[0].code.as_deref(), Some("CKR_PIN_INCORRECT"));
+    assert!(problems[0].hint.contains("exactly one login was tried"), "{}", problems[0]);
 
     let hsm = Hsm::start_for_diagnosis(token.config()).await.expect("answers");
     let status = hsm.status().await.expect("status");
     assert!(!status.is_ready());
     assert_eq!(hsm.status().await.expect("status").pid, status.pid, "no second try");
     assert!(matches!(refusal(hsm.random(1).await), Refusal::NotReady { .. }));
+    token.write_pin("pin", "user-pin-4711");
+    assert_eq!(until(&hsm).await, status.pid);
+    hsm.random(1).await.expect("logged in");
     hsm.shutdown().await;
 }
 

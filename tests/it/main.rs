@@ -5,10 +5,12 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod faults;
 mod flow;
 mod kryoptic;
 mod memory;
 mod pki_lint;
+mod published;
 mod scene;
 mod service;
 mod softhsm;

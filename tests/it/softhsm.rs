@@ -7,5 +7,5 @@ const MODULE: Module = Module::SoftHsm;
 #[path = "flow/day.rs"]
 mod day;
 #[path = "hsm.rs"]
-mod hsm;
+pub(crate) mod hsm;
 mod profile;

@@ -144,7 +144,7 @@ impl Hsm {
     async fn open(mut config: HsmConfig, source: &Source) -> Result<Self, HsmError> {
         // A ceremony changes what a host knows of the keys, so there is only one to tell.
         config.hosts = if config.ceremony { 1 } else { config.hosts.clamp(1, 16) };
-        config.workers = config.workers.clamp(1, 16);
+        config.workers = config.workers.clamp(1, 256);
         config.queue = config.queue.clamp(1, 65_536);
         let config = Arc::new(config);
         let (shutdown, told) = watch::channel(false);

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::HsmConfig;
 use super::link::Link;
 use crate::error::{HsmError, Outage};
+use crate::memory::resident_kib;
 use crate::model::{Finding, HostStatus};
 use crate::op::{Answer, Operation};
 
@@ -228,11 +229,6 @@ fn spawn(config: &HsmConfig) -> std::io::Result<(Child, UnixStream)> {
     Ok((command.spawn()?, ours))
 }
 
-/// `VmRSS` of a process's status file (`proc_pid_status(5)`).
-fn resident_kib(status: &str) -> Option<u64> {
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
-}
-
 impl Running {
     fn is_latched(&self) -> bool {
         self.status.problems().any(|finding| finding.name == "pin")
@@ -275,18 +271,5 @@ impl Running {
         {
             tracing::error!(%error, "the HSM host could not be killed");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::resident_kib;
-
-    #[test]
-    fn the_memory_of_this_process_is_read() {
-        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-        assert!(resident_kib(&status).is_some_and(|kib| kib > 100));
-        assert_eq!(resident_kib("VmPeak:\t 10 kB\nVmRSS:\t    12 kB\n"), Some(12));
-        assert_eq!(resident_kib("VmRSS: many\n"), None);
     }
 }

@@ -2,9 +2,10 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 
-use super::context::Host;
+use super::HostArgs;
+use super::keeper::Host;
+use super::pool::Session;
 use super::templates;
 use crate::error::{HsmError, Outage};
 use crate::uri::Pkcs11Uri;
@@ -22,18 +23,24 @@ pub(crate) struct BareSession {
 
 impl Bare {
     pub(crate) fn open(uri: Pkcs11Uri) -> Result<Self, HsmError> {
-        let host = Host::open(uri, 1, false);
+        let host = Host::new(HostArgs::of(uri));
+        host.look();
         let status = host.status();
-        if host.context.is_none() || !status.is_ready() {
-            return Err(HsmError::Unavailable(Outage::NotReady(status.problems().cloned().collect())));
+        if status.is_ready() {
+            Ok(Self { host })
+        } else {
+            Err(HsmError::Unavailable(Outage::NotReady(status.problems().cloned().collect())))
         }
-        Ok(Self { host })
     }
 
     pub(crate) fn session(&self) -> Result<BareSession, HsmError> {
-        let context = self.host.context.as_ref().ok_or(HsmError::Unavailable(Outage::Ended))?;
-        let key = context.ring.get(templates::ATTESTATION_SIGNING).map_err(|fault| HsmError::Refused(fault.into_refusal()))?.working;
-        let session = context.open().map_err(|error| HsmError::Refused(super::fault::Fault::from(error).into_refusal()))?;
+        let now = std::time::Instant::now();
+        let refused = |error: cryptoki::error::Error| HsmError::Refused(super::fault::Fault::from(error).into_refusal());
+        let inside = self.host.enter(now).ok_or(HsmError::Unavailable(Outage::Ended))?;
+        let context = inside.context.as_ref().ok_or(HsmError::Unavailable(Outage::Ended))?;
+        let session = context.pool.aside().map_err(refused)?;
+        let key = context.ring.get(templates::ATTESTATION_SIGNING).map_err(|fault| HsmError::Refused(fault.into_refusal()))?;
+        let key = key.working.on(&session).map_err(refused)?;
         Ok(BareSession { session, key })
     }
 

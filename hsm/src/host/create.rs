@@ -6,10 +6,12 @@ use std::path::Path;
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{AttributeType, ObjectHandle};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::UserType;
 
-use super::context::{Context, Host};
+use super::context::Context;
 use super::fault::{self, Fault};
+use super::keeper::{Host, Inner};
+use super::pool::Session;
 use super::prove::{self, Unproven};
 use super::ring::{self, Key};
 use super::templates::{self, Design};
@@ -20,18 +22,18 @@ use crate::op::{Answer, bdk_label};
 
 /// Makes the token that the URI names, if there is none of that label: in the first slot whose token is not initialised. What a crash leaves:
 /// 1. `C_InitToken`: a token without a user PIN, which the next call finds and finishes; 2. `C_InitPIN`: done.
-pub(super) fn init_token(host: &Host, so_pin: &Path) -> Result<Answer, Fault> {
+pub(super) fn init_token(host: &Host, inner: &Inner, so_pin: &Path) -> Result<Answer, Fault> {
     let refused = |finding: Finding| Fault::from(Refusal::NotReady { finding });
-    if host.context.is_some() {
+    if inner.context.is_some() {
         return Ok(Answer::Created(false));
     }
-    let module = host.module.as_ref().ok_or_else(|| refused(Finding::failed("module", None, "it is not loaded")))?;
+    let module = inner.module.as_ref().ok_or_else(|| refused(Finding::failed("module", None, "it is not loaded")))?;
     let so_pin = module::read_pin(so_pin).map_err(refused)?;
-    let pin = module::read_pin(host.uri.pin_path()).map_err(refused)?;
+    let pin = module::read_pin(host.args.uri.pin_path()).map_err(refused)?;
     let (mut empty, mut half_made) = (None, None);
     for slot in module.get_slots_with_token()? {
         let info = module.get_token_info(slot)?;
-        if info.token_initialized() && info.label() == host.uri.token() {
+        if info.token_initialized() && info.label() == host.args.uri.token() {
             if info.user_pin_initialized() {
                 // It is there, and its login failed at start: that is told by the status.
                 return Ok(Answer::Created(false));
@@ -44,7 +46,7 @@ pub(super) fn init_token(host: &Host, so_pin: &Path) -> Result<Answer, Fault> {
     let slot = match (half_made, empty) {
         (Some(slot), _) => slot,
         (None, Some(slot)) => {
-            module.init_token(slot, &so_pin, host.uri.token())?;
+            module.init_token(slot, &so_pin, host.args.uri.token())?;
             slot
         }
         (None, None) => return Err(refused(Finding::failed("token", None, "no slot has a token that is not initialised yet"))),
@@ -54,6 +56,7 @@ pub(super) fn init_token(host: &Host, so_pin: &Path) -> Result<Answer, Fault> {
     let made = session.init_pin(&pin);
     session.logout()?;
     made?;
+    host.end();
     Ok(Answer::Created(true))
 }
 
@@ -81,6 +84,11 @@ pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spe
         {
             return Err(differs(design, "another base derivation key has its id, or its acquirer and purpose"));
         }
+    }
+    let made: usize = missing.iter().map(|design| if design.is_pair() { 2 } else { 1 }).sum();
+    let used = host.counters.objects.load(std::sync::atomic::Ordering::Relaxed);
+    if let Some(most) = host.args.objects.filter(|most| used.saturating_add(u64::try_from(made).unwrap_or(u64::MAX)) > *most) {
+        return Err(Refusal::ObjectBudget { used, most }.into());
     }
     for design in missing {
         host.end();
@@ -178,9 +186,11 @@ fn accept(
     let public = match public {
         None => None,
         Some(object) => {
-            Some((object, public::read(session, object, design.kind)?.ok_or_else(|| unproven("its public half is not a key"))?))
+            let key = public::read(session, object, design.kind)?.ok_or_else(|| unproven("its public half is not a key"))?;
+            Some((session.handle(object), key))
         }
     };
+    let handle = session.handle(handle);
     let key = Key { design: design.clone(), handle, working: handle, public };
     prove::prove(session, profile, &key).map_err(|reason| match reason {
         Unproven::At(what) => unproven(what),

@@ -1,12 +1,12 @@
 //! Operations under a data BDK (protocol §7): verify a MAC, verify and decrypt. PIN BDKs are not for this process.
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::session::Session;
 
 use super::context::Context;
 use super::fault::Fault;
 use super::object::{self, Ephemeral};
 use super::phone::verify_mac;
+use super::pool::Session;
 use super::ring::Bdk;
 use super::templates::{self, Use};
 use super::{profile, selftest};
@@ -23,7 +23,7 @@ pub(super) fn verify(context: &Context, session: &Session, ksn: Ksn, data: &[u8]
         return Err(Fault::input("data"));
     }
     let bdk = context.ring.bdk(ksn.ikid().bdk(), KeyPurpose::Data)?;
-    let transaction = object::transaction_key(session, bdk.handle, bdk.algorithm, ksn.ikid(), ksn.counter().get())?;
+    let transaction = object::transaction_key(session, bdk.handle.on(session)?, bdk.algorithm, ksn.ikid(), ksn.counter().get())?;
     let key = working_key(session, bdk, &transaction, ksn, Usage::MacGeneration, templates::VERIFY)?;
     verify_mac(session, key.handle(), data, mac)?;
     Ok(Answer::Done)
@@ -43,7 +43,7 @@ pub(super) fn decrypt(
     }
     let aad_length = u32::try_from(aad.len()).ok().filter(|length| *length <= 1024).ok_or_else(|| Fault::input("aad"))?;
     let bdk = context.ring.bdk(ksn.ikid().bdk(), KeyPurpose::Data)?;
-    let transaction = object::transaction_key(session, bdk.handle, bdk.algorithm, ksn.ikid(), ksn.counter().get())?;
+    let transaction = object::transaction_key(session, bdk.handle.on(session)?, bdk.algorithm, ksn.ikid(), ksn.counter().get())?;
 
     let key = working_key(session, bdk, &transaction, ksn, Usage::MacGeneration, templates::VERIFY)?;
     let message = [&ksn.to_bytes()[..], &iv, &aad_length.to_be_bytes(), aad, ciphertext].concat();

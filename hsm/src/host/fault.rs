@@ -1,69 +1,9 @@
-//! PKCS#11 errors: their names, and what they say about session, context and token.
+//! PKCS#11 errors: their names, and the rule that holds for them.
 
 use cryptoki::error::{Error, RvError};
 
 use crate::error::Refusal;
-
-/// What follows from an error. The session is thrown away after every one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// The input was bad; the token is fine.
-    Data,
-    /// `CKR_GENERAL_ERROR` and its like: SoftHSM gives them for a tampered blob and for a dead token alike. The canary decides.
-    Suspect,
-    /// Login, module or token is lost: every handle is dead. The process has to be replaced.
-    Lost,
-}
-
-/// The class of an error.
-pub(super) fn class(error: &Error) -> Class {
-    use RvError as R;
-    match error {
-        Error::Pkcs11(
-            R::DataInvalid
-            | R::DataLenRange
-            | R::EncryptedDataInvalid
-            | R::EncryptedDataLenRange
-            | R::SignatureInvalid
-            | R::SignatureLenRange
-            | R::WrappedKeyInvalid
-            | R::WrappedKeyLenRange
-            | R::KeySizeRange
-            | R::KeyFunctionNotPermitted
-            | R::KeyTypeInconsistent
-            | R::MechanismInvalid
-            | R::MechanismParamInvalid
-            | R::TemplateIncomplete
-            | R::TemplateInconsistent
-            | R::AttributeReadOnly
-            | R::AttributeTypeInvalid
-            | R::AttributeValueInvalid
-            | R::ActionProhibited
-            | R::ArgumentsBad
-            | R::KeyUnextractable
-            | R::KeyNotWrappable
-            | R::DomainParamsInvalid
-            | R::CurveNotSupported,
-            _,
-        ) => Class::Data,
-        Error::Pkcs11(
-            R::UserNotLoggedIn
-            | R::ObjectHandleInvalid
-            | R::KeyHandleInvalid
-            | R::UnwrappingKeyHandleInvalid
-            | R::WrappingKeyHandleInvalid
-            | R::DeviceRemoved
-            | R::TokenNotPresent
-            | R::TokenNotRecognized
-            | R::CryptokiNotInitialized
-            | R::SessionClosed
-            | R::SessionHandleInvalid,
-            _,
-        ) => Class::Lost,
-        // The codes that say nothing, and every code that is not known.
-        _ => Class::Suspect,
-    }
-}
+use crate::rules::{self, Action, Rule};
 
 /// `CKR_...` of an error; what cryptoki itself says where the module was not the one to fail.
 pub(super) fn code(error: &Error) -> String {
@@ -84,6 +24,11 @@ pub(super) fn code(error: &Error) -> String {
     }
 }
 
+/// The failure rule of an error.
+pub(super) fn rule(error: &Error) -> &'static Rule {
+    rules::rule(&code(error), &function(error))
+}
+
 /// The function that failed.
 fn function(error: &Error) -> String {
     match error {
@@ -94,11 +39,7 @@ fn function(error: &Error) -> String {
 
 /// Whether a login must not be tried again: one wrong PIN times N tries locks a real HSM.
 pub(super) fn is_about_the_pin(error: &Error) -> bool {
-    use RvError as R;
-    matches!(
-        error,
-        Error::Pkcs11(R::PinIncorrect | R::PinLocked | R::PinExpired | R::PinInvalid | R::PinLenRange | R::UserPinNotInitialized, _)
-    )
+    rule(error).action == Action::AskOperator
 }
 
 /// Why an operation stopped: the host's own decision, or the module's.
@@ -154,11 +95,21 @@ mod tests {
         assert_eq!(refusal, Refusal::Token { function: "C_Sign".to_owned(), code: "CKR_DEVICE_ERROR".to_owned() });
     }
 
+    /// Every code that cryptoki knows by name is in the table, so that none is decided by accident.
     #[test]
-    fn a_code_that_is_not_known_is_suspect() {
-        assert_eq!(class(&Error::Pkcs11(RvError::VendorDefined(1), Function::Sign)), Class::Suspect);
-        assert_eq!(class(&Error::Pkcs11(RvError::GeneralError, Function::UnwrapKey)), Class::Suspect);
-        assert_eq!(class(&Error::Pkcs11(RvError::UserNotLoggedIn, Function::Sign)), Class::Lost);
-        assert_eq!(class(&Error::Pkcs11(RvError::WrappedKeyInvalid, Function::UnwrapKey)), Class::Data);
+    fn every_code_of_the_standard_has_its_rule() {
+        let mut known = 0;
+        for number in 1..0x400 {
+            let cryptoki::error::Rv::Error(rv) = cryptoki::error::Rv::from(number) else { continue };
+            if matches!(rv, RvError::UnknownErrorCode(_) | RvError::VendorDefined(_)) {
+                continue;
+            }
+            let error = Error::Pkcs11(rv, Function::Sign);
+            assert_ne!(rule(&error).code, rules::UNKNOWN.code, "{} is not in the table", code(&error));
+            known += 1;
+        }
+        assert!(known > 80, "{known}");
+        assert_eq!(rule(&Error::Pkcs11(RvError::VendorDefined(1), Function::Sign)).code, rules::UNKNOWN.code);
+        assert_eq!(rule(&Error::Pkcs11(RvError::GeneralError, Function::Login)).action, Action::Reinitialise);
     }
 }

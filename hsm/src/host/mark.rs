@@ -3,10 +3,10 @@
 
 use cryptoki::error::Error;
 use cryptoki::object::{AttributeType, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::context::Context;
 use super::fault::Fault;
+use super::pool::Session;
 use super::{object, templates};
 use crate::error::Refusal;
 use crate::op::Answer;
@@ -31,7 +31,11 @@ fn read(session: &Session, label: &str) -> Result<(Vec<ObjectHandle>, Option<u32
 pub(super) fn get(context: &Context, session: &Session, acquirer: &str) -> Result<Answer, Fault> {
     let label = label(acquirer)?;
     let _guard = context.searching();
-    Ok(Answer::Mark(read(session, &label)?.1))
+    let (_, mark) = read(session, &label)?;
+    if mark.is_none() {
+        context.demand_login(session)?;
+    }
+    Ok(Answer::Mark(mark))
 }
 
 /// Moves the mark from what the database knows to `count` more. What a crash leaves after each step:
@@ -46,6 +50,9 @@ pub(super) fn reserve(context: &Context, session: &Session, acquirer: &str, expe
     let (old, token_mark) = read(session, &label)?;
     if let Some(token_mark) = token_mark.filter(|token_mark| *token_mark > expect) {
         return Err(Refusal::MarkAhead { token_mark }.into());
+    }
+    if token_mark.is_none() {
+        context.demand_login(session)?;
     }
     let new = session.create_object(&templates::mark(&label, mark))?;
     let written = object::bytes(session, new, AttributeType::Value)?;

@@ -1,6 +1,7 @@
 //! The host process: the only one that loads the PKCS#11 module, holds the PIN, sessions and handles.
 //!
-//! Threads: one reader a connection -> bounded queue -> workers with one session each -> the connection's writer. The end is always the same:
+//! Threads: one reader a connection -> bounded queue -> workers, which the pool lends a session for each operation -> the connection's writer. The keeper
+//! logs in, looks for the keys and mends what the failure rules say; the watchdog ends the process when a call hangs. The end is always the same:
 //! stop intake, answer what is queued, join the workers, `C_Finalize`, exit. SoftHSM crashes if it is finalised under a running thread.
 
 mod context;
@@ -8,10 +9,13 @@ mod create;
 mod dukpt;
 mod fault;
 mod ffi;
+mod gate;
+mod keeper;
 mod mark;
 mod module;
 mod object;
 mod phone;
+mod pool;
 mod profile;
 mod prove;
 mod public;
@@ -20,6 +24,7 @@ mod selftest;
 mod sign;
 mod socket;
 mod templates;
+mod watchdog;
 mod worker;
 
 use std::path::PathBuf;
@@ -28,8 +33,9 @@ use std::time::Duration;
 
 use crate::uri::Pkcs11Uri;
 
-use context::Host;
+use keeper::Host;
 use socket::Peers;
+use watchdog::Watchdog;
 
 pub(crate) mod bench;
 
@@ -63,35 +69,65 @@ pub struct HostArgs {
     pub allow_uid: Option<u32>,
 }
 
-/// Runs a host until its peer ends. Logs through `tracing`; never a secret.
-pub fn run(args: HostArgs) -> ExitCode {
-    harden();
-    let workers = args.workers.clamp(1, 16);
-    let host = Host::open(args.uri, workers, args.ceremony);
-    tracing::info!(pid = std::process::id(), workers, ceremony = args.ceremony, ready = host.status().is_ready(), "HSM host started");
-    let peers = Peers::new(args.listen.clone());
-    let (jobs, queue) = crossbeam_channel::bounded(args.queue.clamp(1, 65_536));
-    let served = std::thread::scope(|scope| {
-        for _ in 0..workers {
-            let (host, peers, queue) = (&host, &peers, queue.clone());
-            scope.spawn(move || worker::work(host, peers, &queue));
+impl HostArgs {
+    /// The defaults of the command line.
+    pub(crate) fn of(uri: Pkcs11Uri) -> Self {
+        Self {
+            uri,
+            workers: 2,
+            queue: 256,
+            ceremony: false,
+            sessions: 0,
+            objects: None,
+            stuck: Duration::from_secs(2),
+            recycle: 0,
+            listen: None,
+            allow_uid: None,
         }
+    }
+}
+
+/// Runs a host until its peer ends. Logs through `tracing`; never a secret.
+pub fn run(mut args: HostArgs) -> ExitCode {
+    harden();
+    args.workers = args.workers.clamp(1, 256);
+    let workers = args.workers;
+    let listen = args.listen.clone();
+    let (jobs, queue) = crossbeam_channel::bounded(args.queue.clamp(1, 65_536));
+    // A ceremony makes keys, and RSA-3072 on a slow token takes its time.
+    let limit = if args.ceremony { Duration::from_mins(3) } else { args.stuck };
+    let watchdog = Watchdog::new(workers, limit);
+    let peers = Peers::new(listen.clone());
+    let mut allowed = vec![rustix::process::getuid().as_raw()];
+    allowed.extend(args.allow_uid);
+    tracing::info!(pid = std::process::id(), workers, ceremony = args.ceremony, "HSM host started");
+    let host = Host::new(args);
+    let served = std::thread::scope(|scope| {
+        scope.spawn(|| host.keep());
+        scope.spawn(|| watchdog.look());
+        let workers: Vec<_> = (0..workers)
+            .map(|number| {
+                let (host, watchdog, peers, queue) = (&host, &watchdog, &peers, queue.clone());
+                scope.spawn(move || worker::work(host, number, watchdog, peers, &queue))
+            })
+            .collect();
         drop(queue);
-        let served = match &args.listen {
-            None => socket::serve_parent(&peers, &jobs),
-            Some(path) => {
-                let mut allowed = vec![rustix::process::getuid().as_raw()];
-                allowed.extend(args.allow_uid);
-                socket::serve_socket(path, &allowed, &peers, &jobs)
-            }
+        let served = match &listen {
+            None => socket::serve_parent(&host, &peers, &jobs),
+            Some(path) => socket::serve_socket(path, &allowed, &host, &peers, &jobs),
         };
         // Closes the queue: the workers answer what is in it and end.
         drop(jobs);
+        for worker in workers {
+            drop(worker.join());
+        }
+        host.dismiss();
+        watchdog.stop();
         served
     });
     let replace = host.has_ended();
     host.close();
-    if let Some(path) = &args.listen {
+    if let Some(path) = &listen {
         drop(std::fs::remove_file(path));
     }
     match served {
@@ -105,6 +141,11 @@ pub fn run(args: HostArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Resident memory of this process.
+fn memory_kib() -> u64 {
+    std::fs::read_to_string("/proc/self/status").ok().and_then(|status| crate::memory::resident_kib(&status)).unwrap_or(0)
 }
 
 /// This process holds the PIN and, with a software token, the keys: no core file, and no other process of the user may read its memory.

@@ -1,27 +1,37 @@
-//! The module, its token and the login: loaded once, with OS locking; the anchor session holds the login and is never used.
+//! The module, its token and the login.
 
 use std::fs::File;
 use std::io::Read;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::UserType;
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
+use secrecy::ExposeSecret as _;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::fault;
+use super::pool::Session;
 use crate::model::{Finding, TokenRecord};
 use crate::uri::Pkcs11Uri;
 
-/// Loads the module and initialises it. Without OS locking SoftHSM crashes under threads.
+/// Loads the module.
 pub(super) fn load(uri: &Pkcs11Uri) -> Result<Pkcs11, Finding> {
-    let failed = |error: &Error, hint: &str| Finding::failed("module", Some(fault::code(error)), hint);
-    let module = Pkcs11::new(uri.module_path())
-        .map_err(|error| failed(&error, "the module could not be loaded: is module-path a PKCS#11 library?"))?;
+    Pkcs11::new(uri.module_path()).map_err(|error| {
+        Finding::failed("module", Some(fault::code(&error)), "the module could not be loaded: is module-path a PKCS#11 library?")
+    })
+}
+
+/// `C_Initialize`, with OS locking: SoftHSM crashes under threads without it.
+pub(super) fn initialise(module: &Pkcs11) -> Result<(), Finding> {
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) => Ok(module),
-        Err(error) => Err(failed(&error, "the module could not be initialised: see its own configuration and log")),
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => {
+            let hint = "the module could not be initialised: see its own configuration and log";
+            Err(Finding::failed("module", Some(fault::code(&error)), hint))
+        }
     }
 }
 
@@ -73,21 +83,66 @@ pub(super) fn read_pin(path: &std::path::Path) -> Result<AuthPin, Finding> {
     Ok(AuthPin::new(pin.into()))
 }
 
-/// Opens the anchor session and logs the user in: once, never again in this process.
-pub(super) fn log_in(module: &Pkcs11, slot: Slot, uri: &Pkcs11Uri) -> Result<Session, Finding> {
-    let failed = |error: &Error, hint: &str| Finding::failed("pin", Some(fault::code(error)), hint);
-    let pin = read_pin(uri.pin_path())?;
-    let anchor = module
-        .open_rw_session(slot)
-        .map_err(|error| Finding::failed("token", Some(fault::code(&error)), "no session can be opened on the token"))?;
-    match anchor.login(UserType::User, Some(&pin)) {
-        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(anchor),
-        Err(error) if fault::is_about_the_pin(&error) => {
-            Err(failed(&error, "the token refuses the PIN: correct the PIN file, then start again; it is not tried again by itself"))
-        }
-        Err(error) => Err(failed(&error, "the login failed")),
+/// A PIN that the token refused, so that it is not tried again.
+pub(super) struct RefusedPin {
+    digest: [u8; 32],
+    code: String,
+}
+
+impl RefusedPin {
+    /// Whether the PIN file still holds it.
+    pub(super) fn stands(&self, uri: &Pkcs11Uri) -> bool {
+        read_pin(uri.pin_path()).is_ok_and(|pin| digest(&pin) == self.digest)
     }
 }
+
+fn digest(pin: &AuthPin) -> [u8; 32] {
+    Sha256::digest(pin.expose_secret().as_bytes()).into()
+}
+
+/// Logs the user in. A refused PIN is not tried again until the file holds another, and none is tried that could be the last: a real token locks.
+pub(super) fn log_in(
+    module: &Pkcs11,
+    slot: Slot,
+    session: &Session,
+    uri: &Pkcs11Uri,
+    refused: &mut Option<RefusedPin>,
+) -> Result<(), Finding> {
+    let failed = |code: Option<String>, hint: &str| Finding::failed("pin", code, hint);
+    let pin = read_pin(uri.pin_path())?;
+    let digest = digest(&pin);
+    let unanswered = |error: Error| Finding::failed("token", Some(fault::code(&error)), "the token does not answer as it has to");
+    let info = module.get_token_info(slot).map_err(unanswered)?;
+    if info.user_pin_locked() {
+        return Err(failed(
+            Some("CKR_PIN_LOCKED".to_owned()),
+            "the token says that the PIN is locked: no login was tried; the security officer unlocks it",
+        ));
+    }
+    if let Some(before) = refused.as_ref().filter(|before| before.digest == digest) {
+        return Err(failed(Some(before.code.clone()), REFUSED));
+    }
+    if info.user_pin_final_try() {
+        return Err(failed(
+            None,
+            "one wrong PIN more locks the token, so no login was tried: log in once with the vendor's tool, and correct the PIN file",
+        ));
+    }
+    match session.login(UserType::User, Some(&pin)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+            *refused = None;
+            Ok(())
+        }
+        Err(error) if fault::is_about_the_pin(&error) => {
+            let code = fault::code(&error);
+            *refused = Some(RefusedPin { digest, code: code.clone() });
+            Err(failed(Some(code), REFUSED))
+        }
+        Err(error) => Err(failed(Some(fault::code(&error)), "the login failed")),
+    }
+}
+
+const REFUSED: &str = "the token refused the PIN; exactly one login was tried, and none is until the PIN file holds another: correct it";
 
 /// Description and version of the library.
 pub(super) fn library(module: &Pkcs11) -> Option<String> {

@@ -7,9 +7,9 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::misc::KeyDerivationStringData;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::ffi;
+use super::pool::Session;
 use super::templates;
 use crate::agreement::SHARED_INFO;
 use crate::derivation::{Algorithm, Usage, derivation_data, transaction_identifier};
@@ -24,6 +24,7 @@ pub(super) struct Ephemeral<'s> {
 impl<'s> Ephemeral<'s> {
     /// Takes the object over.
     pub(super) fn new(session: &'s Session, handle: ObjectHandle) -> Self {
+        session.made();
         Self { session, handle }
     }
 
@@ -82,8 +83,14 @@ pub(super) fn transaction_key(
 
 /// First five bytes of AES-CMAC over 16 zero bytes (X9.24-1:2017 annex A), by a key that may sign.
 pub(super) fn check_value(session: &Session, key: ObjectHandle) -> Result<[u8; 5], Error> {
-    let mac = session.sign(&Mechanism::AesCMac, key, &[0; 16])?;
+    let mac = twice(|| session.sign(&Mechanism::AesCMac, key, &[0; 16]))?;
     mac.first_chunk().copied().ok_or(Error::InvalidValue)
+}
+
+/// What is deterministic is made twice: a token that computes wrong once is noticed, and its answer does not leave.
+pub(super) fn twice(compute: impl Fn() -> Result<Vec<u8>, Error>) -> Result<Vec<u8>, Error> {
+    let result = compute()?;
+    if result == compute()? { Ok(result) } else { Err(Error::InvalidValue) }
 }
 
 /// Name and value of a boolean attribute.

@@ -3,11 +3,11 @@
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 
 use super::context::Context;
-use super::fault::{self, Class, Fault};
+use super::fault::{self, Fault};
 use super::object::{self, Ephemeral};
+use super::pool::Session;
 use super::prove::oaep_mechanism;
 use super::ring::{Bdk, Key};
 use super::sign::transport as transport_label;
@@ -19,6 +19,7 @@ use crate::keyblock::{self, KeyBlock, WRAPPED_LENGTH};
 use crate::ksn::{DerivationId, Ikid};
 use crate::model::{KeyPurpose, OpenEnrolment, TransportKind, WrappedInitialKey};
 use crate::op::Answer;
+use crate::rules::Action;
 
 /// The only generation of `storage-kek` and `storage-mac` there is yet.
 const KEK_VERSION: u16 = 1;
@@ -48,7 +49,7 @@ pub(super) fn open_enrolment(context: &Context, session: &Session, enrolment: &O
     let wrapped = wrap_for_storage(context, session, &secret)?;
     drop(secret);
     let header = keyblock::authenticated(KEK_VERSION, *ikid, &wrapped);
-    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working, &header)?;
+    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working.on(session)?, &header)?;
     let tag = tag.try_into().map_err(|_| Error::InvalidValue)?;
     let block = KeyBlock::new(KEK_VERSION, *ikid, wrapped, tag);
     // From here on as on every later use: out of the block, so that what is stored is known to work.
@@ -63,40 +64,35 @@ fn by_oaep<'s>(context: &Context, session: &'s Session, key: &Key, wrapped: &[u8
         return Err(Refusal::UnwrapFailed.into());
     }
     let template = templates::unwrapped_to_be_wrapped(&context.profile);
-    match session.unwrap_key(&oaep_mechanism(hash), key.working, wrapped, &template) {
+    match session.unwrap_key(&oaep_mechanism(hash), key.working.on(session)?, wrapped, &template) {
         Ok(secret) => Ok(Ephemeral::new(session, secret)),
-        Err(error) => Err(unwrap_failed(context, error)),
+        Err(error) => Err(unwrap_failed(context, session, error)),
     }
 }
 
 /// RFC 5753 §7.1.4 on the token. A point that is not on the curve ends here, so what the agreement itself fails with is the token's.
 fn by_agreement<'s>(context: &Context, session: &'s Session, key: &Key, wrapped: &[u8]) -> Result<Ephemeral<'s>, Fault> {
     let (point, blob) = agreement::parse(wrapped).ok_or(Refusal::UnwrapFailed)?;
-    let kek = object::agree(session, key.working, point, &templates::agreed(&context.profile))?;
+    let kek = object::agree(session, key.working.on(session)?, point, &templates::agreed(&context.profile))?;
     let template = templates::unwrapped_to_be_wrapped(&context.profile);
     match session.unwrap_key(&storage_kwp(context)?, kek.handle(), blob, &template) {
         Ok(secret) => Ok(Ephemeral::new(session, secret)),
-        Err(error) => Err(unwrap_failed(context, error)),
+        Err(error) => Err(unwrap_failed(context, session, error)),
     }
 }
 
 /// The module's answer to a bad ciphertext may be `CKR_GENERAL_ERROR`: then the canary tells the phone's fault from the token's.
-fn unwrap_failed(context: &Context, error: Error) -> Fault {
-    let phones_fault = match fault::class(&error) {
-        Class::Data => true,
-        Class::Lost => false,
-        Class::Suspect => context.open().is_ok_and(|session| context.canary(&session)),
-    };
-    if phones_fault { Refusal::UnwrapFailed.into() } else { error.into() }
+fn unwrap_failed(context: &Context, session: &Session, error: Error) -> Fault {
+    if context.is_unwell(session, &error) { error.into() } else { Refusal::UnwrapFailed.into() }
 }
 
 /// SoftHSM does not tell the length of an unwrapped key, but KWP does: 32 bytes wrap to 40, and nothing else may.
 fn wrap_for_storage(context: &Context, session: &Session, secret: &Ephemeral<'_>) -> Result<[u8; WRAPPED_LENGTH], Fault> {
     let kek = context.ring.get(templates::STORAGE_KEK)?;
-    match session.wrap_key(&storage_kwp(context)?, kek.working, secret.handle()) {
+    match session.wrap_key(&storage_kwp(context)?, kek.working.on(session)?, secret.handle()) {
         Ok(wrapped) => wrapped.try_into().map_err(|_| Refusal::UnwrapFailed.into()),
         // A module that unwraps to an AES key of no AES length refuses here at the latest.
-        Err(error) if fault::class(&error) == Class::Data => Err(Refusal::UnwrapFailed.into()),
+        Err(error) if fault::rule(&error).action == Action::Fail => Err(Refusal::UnwrapFailed.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -107,13 +103,13 @@ fn secret<'s>(context: &Context, session: &'s Session, block: &KeyBlock, ikid: I
         return Err(Refusal::KeyBlockRefused.into());
     }
     let storage_mac = context.ring.get(templates::STORAGE_MAC)?;
-    match verify_mac(session, storage_mac.working, &block.authenticated(), block.mac()) {
+    match verify_mac(session, storage_mac.working.on(session)?, &block.authenticated(), block.mac()) {
         Err(Fault::Refused(Refusal::MacMismatch)) => return Err(Refusal::KeyBlockRefused.into()),
         other => other?,
     }
     let kek = context.ring.get(templates::STORAGE_KEK)?;
     let template = templates::unwrapped_to_derive(&context.profile);
-    let handle = session.unwrap_key(&storage_kwp(context)?, kek.working, block.wrapped(), &template)?;
+    let handle = session.unwrap_key(&storage_kwp(context)?, kek.working.on(session)?, block.wrapped(), &template)?;
     Ok(Ephemeral::new(session, handle))
 }
 
@@ -172,9 +168,10 @@ fn initial_key(
     kek: &Ephemeral<'_>,
 ) -> Result<WrappedInitialKey, Fault> {
     let ikid = Ikid::new(bdk.id, derivation);
-    let derive = |template: &[_]| object::derive(session, bdk.handle, Usage::InitialKey, bdk.algorithm, ikid.0, template);
+    let derive = |template: &[_]| object::derive(session, bdk.handle.on(session)?, Usage::InitialKey, bdk.algorithm, ikid.0, template);
     let leaving = derive(&templates::derived_to_be_wrapped(bdk.algorithm))?;
-    let wrapped = session.wrap_key(&storage_kwp(context)?, kek.handle(), leaving.handle())?;
+    let mechanism = storage_kwp(context)?;
+    let wrapped = object::twice(|| session.wrap_key(&mechanism, kek.handle(), leaving.handle()))?;
     drop(leaving);
     let checked = derive(&templates::derived(bdk.algorithm, templates::SIGN))?;
     let kcv = object::check_value(session, checked.handle())?;

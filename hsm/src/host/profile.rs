@@ -5,7 +5,6 @@ use cryptoki::error::Error;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::{Mechanism, MechanismInfo, MechanismType};
 use cryptoki::object::Attribute;
-use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
     CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_CMAC, CKM_AES_ECB_ENCRYPT_DATA, CKM_AES_KEY_GEN, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD,
@@ -15,6 +14,7 @@ use cryptoki_sys::{
 use super::fault;
 use super::ffi;
 use super::object::{self, Ephemeral};
+use super::pool::Session;
 use super::templates::{self, Use};
 use super::{prove, public};
 use crate::derivation::{Algorithm, Usage};

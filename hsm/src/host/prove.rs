@@ -4,17 +4,17 @@ use cryptoki::error::Error;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 
 use super::ffi;
 use super::object::{self, Ephemeral};
+use super::pool::Session;
 use super::profile::{self, KEY, ed25519};
 use super::public::PublicKey;
-use super::ring::Key;
+use super::ring::{Key, Ring};
 use super::templates::{self, Use};
 use crate::agreement;
 use crate::derivation::{Algorithm, Usage};
-use crate::model::{KeyKind, OaepHash, Profile};
+use crate::model::{Finding, KeyKind, OaepHash, Profile};
 
 /// Why a key is not proven: it failed at something, or the module did.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(
         (KeyKind::Rsa, _) => demand(oaep(session, profile, key).is_some(), "unwrapping what its public half wrapped"),
         (KeyKind::P256, Use { derive: true, .. }) => {
             let public = key.public.as_ref().map(|(_, public)| public).ok_or(Unproven::At("having a public half"))?;
-            demand(agrees(session, profile, key.handle, public)?, "key agreement")
+            demand(agrees(session, profile, key.handle.on(session)?, public)?, "key agreement")
         }
         (KeyKind::P256, _) => ecdsa(session, key, &[0x5A; 32]),
         (KeyKind::P384, _) => ecdsa(session, key, &[0x5A; 48]),
@@ -52,19 +52,19 @@ pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(
 }
 
 fn hmac(session: &Session, key: &Key) -> Result<(), Unproven> {
-    let mac = |message: &[u8]| session.sign(&Mechanism::Sha256Hmac, key.handle, message);
+    let mac = |message: &[u8]| session.sign(&Mechanism::Sha256Hmac, key.handle.on(session)?, message);
     let (one, again, other) = (mac(b"one")?, mac(b"one")?, mac(b"other")?);
     demand(one.len() == 32 && one == again && one != other, "HMAC-SHA-256")
 }
 
 fn cmac(session: &Session, key: &Key) -> Result<(), Unproven> {
-    let mac = session.sign(&Mechanism::AesCMac, key.handle, b"one")?;
-    session.verify(&Mechanism::AesCMac, key.handle, b"one", &mac)?;
-    demand(session.verify(&Mechanism::AesCMac, key.handle, b"other", &mac).is_err(), "refusing a wrong MAC")
+    let mac = session.sign(&Mechanism::AesCMac, key.handle.on(session)?, b"one")?;
+    session.verify(&Mechanism::AesCMac, key.handle.on(session)?, b"one", &mac)?;
+    demand(session.verify(&Mechanism::AesCMac, key.handle.on(session)?, b"other", &mac).is_err(), "refusing a wrong MAC")
 }
 
 fn ecdsa(session: &Session, key: &Key, digest: &[u8]) -> Result<(), Unproven> {
-    let signature = session.sign(&Mechanism::Ecdsa, key.handle, digest)?;
+    let signature = session.sign(&Mechanism::Ecdsa, key.handle.on(session)?, digest)?;
     let mut other = digest.to_vec();
     other.rotate_left(1);
     if let Some(first) = other.first_mut() {
@@ -76,8 +76,8 @@ fn ecdsa(session: &Session, key: &Key, digest: &[u8]) -> Result<(), Unproven> {
 
 fn eddsa(session: &Session, key: &Key) -> Result<(), Unproven> {
     let Some((public, _)) = &key.public else { return Err(Unproven::At("having a public half")) };
-    let signature = session.sign(&ed25519(), key.handle, b"one")?;
-    let verifies = |message: &[u8]| session.verify(&ed25519(), *public, message, &signature).is_ok();
+    let signature = session.sign(&ed25519(), key.handle.on(session)?, b"one")?;
+    let verifies = |message: &[u8]| public.on(session).and_then(|public| session.verify(&ed25519(), public, message, &signature)).is_ok();
     demand(signature.len() == 64 && verifies(b"one") && !verifies(b"other"), "a signature that verifies")
 }
 
@@ -85,11 +85,27 @@ fn derives(session: &Session, key: &Key) -> Result<(), Unproven> {
     let Some(algorithm) = Algorithm::of_bits(key.design.bits) else { return Err(Unproven::At("its length")) };
     let check = |identifier| {
         let template = templates::derived(algorithm, templates::SIGN);
-        let key = object::derive(session, key.handle, Usage::InitialKey, algorithm, identifier, &template)?;
+        let key = object::derive(session, key.handle.on(session)?, Usage::InitialKey, algorithm, identifier, &template)?;
         object::check_value(session, key.handle())
     };
     let (one, again, other) = (check([1; 8])?, check([1; 8])?, check([2; 8])?);
     demand(one == again && one != other, "deriving")
+}
+
+/// Whether the key agreement works with the token's own key, where there is one: else it is not offered.
+pub(super) fn ecdh(session: &Session, profile: &mut Profile, ring: &Ring) -> Option<Finding> {
+    if !profile.ecdh {
+        return None;
+    }
+    let name = "mechanism:ECDH";
+    Some(match ring.get(templates::ENROLMENT_TRANSPORT_EC).map(|key| prove(session, profile, key)) {
+        Ok(Ok(())) => Finding::passed(name, "P-256 with CKD_SHA256_KDF, offered beside RSA-OAEP"),
+        Ok(Err(_)) => {
+            profile.ecdh = false;
+            Finding::failed(name, None, "enrollment-transport-ec does not unwrap what was wrapped to its public half")
+        }
+        Err(_) => Finding::passed(name, "the module can do it, the token has no key for it: `tillward init` makes it"),
+    })
 }
 
 /// Whether the key agreement of [`crate::agreement`] on the token gives what software gives, shared data included: the software's key wraps,
@@ -112,10 +128,10 @@ pub(super) fn agrees(session: &Session, profile: &Profile, private: ObjectHandle
 fn wraps(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {
     let Some(kwp) = profile.kwp else { return Err(Unproven::At("AES-KWP: the module has none")) };
     let sample = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::generated(templates::SIGN, true))?);
-    let wrapped = session.wrap_key(&ffi::plain(kwp), key.handle, sample.handle())?;
+    let wrapped = session.wrap_key(&ffi::plain(kwp), key.handle.on(session)?, sample.handle())?;
     let unwrap = |extractable| {
         let template = templates::probe_unwrapped(templates::SIGN, extractable, profile.value_len_on_unwrap);
-        session.unwrap_key(&ffi::plain(kwp), key.handle, &wrapped, &template).map(|handle| Ephemeral::new(session, handle))
+        session.unwrap_key(&ffi::plain(kwp), key.handle.on(session)?, &wrapped, &template).map(|handle| Ephemeral::new(session, handle))
     };
     let back = unwrap(false)?;
     demand(same(session, sample.handle(), back.handle())?, "unwrapping what it wrapped")?;
@@ -142,9 +158,9 @@ pub(super) fn oaep(session: &Session, profile: &Profile, key: &Key) -> Option<Oa
         let round_trip = || {
             let sample = session.generate_key(&Mechanism::AesKeyGen, &templates::generated(templates::SIGN, true))?;
             let sample = Ephemeral::new(session, sample);
-            let wrapped = session.wrap_key(&oaep_mechanism(*hash), *public, sample.handle())?;
+            let wrapped = session.wrap_key(&oaep_mechanism(*hash), public.on(session)?, sample.handle())?;
             let template = templates::probe_unwrapped(templates::SIGN, true, profile.value_len_on_unwrap);
-            let back = session.unwrap_key(&oaep_mechanism(*hash), key.handle, &wrapped, &template)?;
+            let back = session.unwrap_key(&oaep_mechanism(*hash), key.handle.on(session)?, &wrapped, &template)?;
             same(session, sample.handle(), Ephemeral::new(session, back).handle())
         };
         round_trip().unwrap_or(false)

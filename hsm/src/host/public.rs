@@ -2,7 +2,6 @@
 
 use cryptoki::error::Error;
 use cryptoki::object::{AttributeType, ObjectHandle};
-use cryptoki::session::Session;
 use der::asn1::{BitString, Null, OctetStringRef, UintRef};
 use der::oid::ObjectIdentifier;
 use der::{Any, Decode, Encode, Sequence};
@@ -10,6 +9,7 @@ use p256::pkcs8::EncodePublicKey;
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use super::object::bytes;
+use super::pool::Session;
 use super::templates;
 use crate::model::KeyKind;
 

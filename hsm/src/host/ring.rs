@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use cryptoki::error::Error;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
 use sha2::{Digest, Sha256};
 
 use super::fault::{self, Fault};
 use super::object;
+use super::pool::{Handle, Session};
 use super::public::{self, PublicKey};
 use super::templates::{self, Design};
 use crate::derivation::Algorithm;
@@ -21,11 +21,11 @@ use crate::model::{AcquirerKeys, Finding, KeyKind, KeyPurpose, KeyRecord};
 pub(super) struct Key {
     pub(super) design: Design,
     /// Secret key or private half: the token object.
-    pub(super) handle: ObjectHandle,
+    pub(super) handle: Handle,
     /// The handle to work with: a session copy where there is one.
-    pub(super) working: ObjectHandle,
+    pub(super) working: Handle,
     /// Public half.
-    pub(super) public: Option<(ObjectHandle, PublicKey)>,
+    pub(super) public: Option<(Handle, PublicKey)>,
 }
 
 /// A base derivation key.
@@ -34,7 +34,7 @@ pub(super) struct Bdk {
     pub(super) id: BdkId,
     pub(super) purpose: KeyPurpose,
     pub(super) acquirer: String,
-    pub(super) handle: ObjectHandle,
+    pub(super) handle: Handle,
     pub(super) algorithm: Algorithm,
 }
 
@@ -117,6 +117,7 @@ impl Ring {
 /// Looks at every key object of the token once. Gives the ring and a finding for each key, missing ones too.
 pub(super) fn load(session: &Session) -> Result<(Ring, Vec<Finding>), Error> {
     let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+    session.saw(session.find_objects(&[Attribute::Token(true)])?.len());
     for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
             let label = object::bytes(session, handle, AttributeType::Label)?.unwrap_or_default();
@@ -174,8 +175,12 @@ fn recognise(session: &Session, label: &str, objects: &[Found]) -> Result<Key, F
     }
     let public = match public {
         None => None,
-        Some(public) => Some((public, public::read(session, public, kind)?.ok_or_else(|| differs("its public half is not a key"))?)),
+        Some(public) => {
+            let key = public::read(session, public, kind)?.ok_or_else(|| differs("its public half is not a key"))?;
+            Some((session.handle(public), key))
+        }
     };
+    let handle = session.handle(handle);
     Ok(Key { design, handle, working: handle, public })
 }
 
@@ -228,13 +233,13 @@ pub(super) fn record(session: &Session, key: &Key, created: bool) -> Result<KeyR
     let mut wanted = key.design.private_flags();
     wanted.extend(Design::provenance());
     let kcv = match (key.design.kind, key.design.usage.sign) {
-        (KeyKind::Aes, true) => Some(object::check_value(session, key.handle)?),
+        (KeyKind::Aes, true) => Some(object::check_value(session, key.handle.on(session)?)?),
         _ => None,
     };
     let check_value = if key.design.is_pair() {
         None
     } else {
-        object::bytes(session, key.handle, AttributeType::CheckValue)?.filter(|value| !value.is_empty())
+        object::bytes(session, key.handle.on(session)?, AttributeType::CheckValue)?.filter(|value| !value.is_empty())
     };
     let spki = key.public.as_ref().map(|(_, public)| public.spki.clone());
     Ok(KeyRecord {
@@ -245,7 +250,7 @@ pub(super) fn record(session: &Session, key: &Key, created: bool) -> Result<KeyR
         check_value,
         fingerprint: spki.as_ref().map(|spki| Sha256::digest(spki).into()),
         spki,
-        attributes: object::read_flags(session, key.handle, &wanted)?,
+        attributes: object::read_flags(session, key.handle.on(session)?, &wanted)?,
         created,
     })
 }

@@ -2,11 +2,11 @@
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::session::Session;
 
 use super::fault;
 use super::ffi;
 use super::object::{self, Ephemeral};
+use super::pool::Session;
 use super::profile::{self, KEK, KWP};
 use super::public;
 use super::templates::{self, Use};

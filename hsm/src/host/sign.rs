@@ -1,12 +1,13 @@
 //! Operations: signatures, public keys, the MAC of activation codes, random numbers.
 
+use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::session::Session;
 
 use super::context::Context;
 use super::fault::Fault;
+use super::pool::Session;
 use super::profile::ed25519;
-use super::templates;
+use super::{object, templates};
 use crate::error::Refusal;
 use crate::model::{KeyKind, PublicKeyOf, SigningKey, TransportKind};
 use crate::op::Answer;
@@ -40,12 +41,17 @@ fn sign_with(context: &Context, session: &Session, label: &str, digest: &[u8]) -
     if digest.len() != length {
         return Err(Fault::input("digest"));
     }
-    let signature = session.sign(&mechanism, key.working, digest)?;
-    // A certificate lasts: a faulty signature of a CA must not leave. The hot keys are watched by the canary.
-    let lasting = matches!(label, templates::ISSUING_CA | templates::ROOT_CA);
-    let verifies = || key.public.as_ref().is_some_and(|(_, public)| public.verifies(digest, &signature));
-    if signature.len() != signature_length || (lasting && !verifies()) {
-        return Err(Refusal::Token { function: "C_Sign".to_owned(), code: "a signature that does not verify".to_owned() }.into());
+    let signature = session.sign(&mechanism, key.working.on(session)?, digest)?;
+    // A faulty signature must not leave: it would not be believed, and may tell of the key (Boneh, DeMillo, Lipton 1997).
+    let verifies = || match (&key.public, key.design.kind) {
+        (Some((public, _)), KeyKind::Ed25519) => {
+            public.on(session).and_then(|public| session.verify(&mechanism, public, digest, &signature)).is_ok()
+        }
+        (Some((_, public)), _) => public.verifies(digest, &signature),
+        (None, _) => false,
+    };
+    if signature.len() != signature_length || !verifies() {
+        return Err(Error::InvalidValue.into());
     }
     Ok(Answer::Bytes(signature))
 }
@@ -75,7 +81,7 @@ pub(super) fn activation_mac(context: &Context, session: &Session, message: &[u8
         return Err(Fault::input("message"));
     }
     let key = context.ring.get(templates::ACTIVATION_MAC)?;
-    Ok(Answer::Bytes(session.sign(&Mechanism::Sha256Hmac, key.working, message)?))
+    Ok(Answer::Bytes(object::twice(|| session.sign(&Mechanism::Sha256Hmac, key.working.on(session)?, message))?))
 }
 
 pub(super) fn random(session: &Session, length: u16) -> Result<Answer, Fault> {

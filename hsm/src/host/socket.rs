@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::keeper::Host;
 use super::worker::Job;
 use crate::error::Refusal;
 use crate::frame;
-use crate::op::{Request, Response};
+use crate::op::{Answer, Operation, Request, Response};
 
 /// A client that does not read its answers is cut off after this, so that it cannot hold the workers.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,7 +96,7 @@ impl Peers {
 }
 
 /// Reads requests until the peer ends or breaks the protocol.
-fn read(stream: UnixStream, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
+fn read(stream: UnixStream, host: &Host, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let connection = Arc::new(Connection { stream, writing: Mutex::new(()) });
     if !peers.add(&connection) {
@@ -103,6 +104,11 @@ fn read(stream: UnixStream, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()>
     }
     while let Some(body) = frame::read(&mut &connection.stream)? {
         let request: Request = frame::decode(&body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // Answered here, so that a host whose workers all wait can still tell why.
+        if matches!(request.operation, Operation::Status) {
+            Peer(connection.clone()).answer(&Response { id: request.id, result: Ok(Answer::Status(Box::new(host.status()))) });
+            continue;
+        }
         if jobs.send(Job { request, peer: Peer(connection.clone()), received: Instant::now() }).is_err() {
             break;
         }
@@ -111,15 +117,15 @@ fn read(stream: UnixStream, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()>
 }
 
 /// Serves the socket that is this process's standard input.
-pub(super) fn serve_parent(peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
+pub(super) fn serve_parent(host: &Host, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
     let descriptor = io::stdin().as_fd().try_clone_to_owned()?;
     // Reading from something that is not a socket fails at the first `shutdown`-able call: better at once.
     rustix::net::sockopt::socket_type(&descriptor)?;
-    read(UnixStream::from(descriptor), peers, jobs)
+    read(UnixStream::from(descriptor), host, peers, jobs)
 }
 
 /// Serves everybody of the allowed users who connects to `path`.
-pub(super) fn serve_socket(path: &Path, allowed: &[u32], peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
+pub(super) fn serve_socket(path: &Path, allowed: &[u32], host: &Host, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
     // What a dead host left behind; anything else at that path is not ours to delete.
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) && UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
@@ -135,7 +141,7 @@ pub(super) fn serve_socket(path: &Path, allowed: &[u32], peers: &Peers, jobs: &S
             let user = rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw();
             if allowed.contains(&user) {
                 scope.spawn(move || {
-                    if let Err(error) = read(stream, peers, jobs) {
+                    if let Err(error) = read(stream, host, peers, jobs) {
                         tracing::warn!(%error, "a connection ended");
                     }
                 });

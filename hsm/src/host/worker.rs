@@ -1,17 +1,24 @@
-//! A worker: one thread, one PKCS#11 session at a time, one operation at a time.
+//! A worker: one thread, one operation at a time, on a session that the pool lends.
 
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use cryptoki::session::Session;
+use cryptoki::error::Error;
 
-use super::context::{Context, Host};
-use super::fault::Fault;
+use super::context::Context;
+use super::fault::{self, Fault};
+use super::keeper::Host;
+use super::pool::Session;
 use super::socket::{Peer, Peers};
+use super::watchdog::Watchdog;
 use super::{create, dukpt, mark, phone, sign};
 use crate::error::Refusal;
 use crate::model::Finding;
 use crate::op::{Answer, Operation, Request, Response};
+use crate::rules::Action;
+
+/// An operation is asked of the module this often at most.
+const TRIES: u32 = 3;
 
 /// A request, who asked it and when it came in.
 pub(super) struct Job {
@@ -33,21 +40,27 @@ impl Drop for EndOnPanic<'_> {
 }
 
 /// Works until the queue is closed and empty.
-pub(super) fn work(host: &Host, peers: &Peers, jobs: &Receiver<Job>) {
+pub(super) fn work(host: &Host, number: usize, watchdog: &Watchdog, peers: &Peers, jobs: &Receiver<Job>) {
     let _end_on_panic = EndOnPanic(host, peers);
-    let mut session = None;
     for Job { request, peer, received } in jobs {
         let Request { id, budget_ms, operation } = request;
         let name = operation.name();
-        let result = if received.elapsed() > Duration::from_millis(u64::from(budget_ms)) {
+        let until = received + Duration::from_millis(u64::from(budget_ms));
+        let result = if Instant::now() > until {
             // Nobody waits any more; doing it now would only delay the others.
             Err(Refusal::Expired)
+        } else if operation.is_ceremony() && !host.args.ceremony {
+            Err(Refusal::NotPermitted)
+        } else if let Some(result) = (Desk { host, number, watchdog, until }).perform(&operation) {
+            result
         } else {
-            perform(host, &mut session, operation)
+            // No answer: the connection ends, and the caller asks the next host if that is harmless.
+            peers.stop_intake();
+            continue;
         };
         match &result {
             Ok(_) => tracing::debug!(operation = name, micros = micros(received), "done"),
-            Err(refusal @ (Refusal::Token { .. } | Refusal::NotReady { .. } | Refusal::Unproven { .. })) => {
+            Err(refusal @ (Refusal::Token { .. } | Refusal::NotReady { .. } | Refusal::Unproven { .. } | Refusal::ObjectBudget { .. })) => {
                 tracing::warn!(operation = name, micros = micros(received), %refusal, "failed");
             }
             // What any phone can cause is not worth a line at the default level.
@@ -64,73 +77,153 @@ fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-fn perform(host: &Host, session: &mut Option<Session>, operation: Operation) -> Result<Answer, Refusal> {
-    if operation.is_ceremony() && !host.ceremony {
-        return Err(Refusal::NotPermitted);
-    }
-    let outcome = match operation {
-        Operation::Status => return Ok(Answer::Status(Box::new(host.status()))),
-        Operation::InitToken { so_pin } => {
-            let made = create::init_token(host, &so_pin);
-            if matches!(made, Ok(Answer::Created(true))) {
-                host.end();
+/// One operation on its way.
+struct Desk<'w> {
+    host: &'w Host,
+    number: usize,
+    watchdog: &'w Watchdog,
+    until: Instant,
+}
+
+/// How an attempt failed.
+enum Failure {
+    /// Decided, by the host or for good.
+    Refused(Refusal),
+    /// The keeper is busy, or the token went away a moment ago; nothing was done.
+    Away(Refusal),
+    /// The module failed. `begun` is whether the operation itself was under way.
+    Token { error: Error, begun: bool, well: Option<bool> },
+}
+
+impl Desk<'_> {
+    /// Asks the module; where it fails, does what the failure rule says, and asks again where that is harmless. `None` where the process has to be
+    /// replaced.
+    fn perform(&self, operation: &Operation) -> Option<Result<Answer, Refusal>> {
+        let mut tries = 0_u32;
+        loop {
+            let seen = self.host.serial();
+            let (error, begun, well) = match self.attempt(operation) {
+                Ok(answer) => return Some(Ok(answer)),
+                Err(Failure::Refused(refusal)) => return Some(Err(refusal)),
+                Err(Failure::Away(refusal)) if self.host.args.ceremony => return Some(Err(refusal)),
+                Err(Failure::Away(refusal)) => {
+                    if self.host.await_token(self.until) {
+                        continue;
+                    }
+                    return Some(Err(refusal));
+                }
+                Err(Failure::Token { error, begun, well }) => (error, begun, well),
+            };
+            let rule = fault::rule(&error);
+            // The canary sang: the token is well, and the input or an accident is to blame.
+            let action = if well == Some(true) { Action::OtherSession } else { rule.action };
+            tracing::debug!(operation = operation.name(), code = fault::code(&error), action = action.name(), "the module failed");
+            tries = tries.saturating_add(1);
+            let mended = match action {
+                Action::Fail | Action::AskOperator => false,
+                Action::PushBack => {
+                    self.host.count(action);
+                    return Some(Err(Refusal::Busy));
+                }
+                Action::OtherSession => {
+                    self.host.count(action);
+                    // An accident happens once.
+                    well.is_none() || tries == 1
+                }
+                Action::Reopen | Action::FindAgain | Action::LogIn | Action::Reinitialise => self.host.recover(action, seen, self.until),
+                Action::Restart => {
+                    self.host.count(action);
+                    self.host.end();
+                    return None;
+                }
+            };
+            let harmless = operation.is_repeatable() || !begun;
+            if !(mended && harmless && tries < TRIES && Instant::now() < self.until) {
+                return Some(Err(Fault::from(error).into_refusal()));
             }
-            made
         }
-        operation => with_session(host, session, operation),
-    };
-    outcome.map_err(|fault| {
-        if let Fault::Token(error) = &fault {
-            // An operation that stopped half-way poisons its session for ever, and cryptoki has no C_SessionCancel.
-            *session = None;
-            host.judge(error);
+    }
+
+    fn attempt(&self, operation: &Operation) -> Result<Answer, Failure> {
+        let busy = || Finding::failed("token", None, "the token is being recovered");
+        let away = |finding: Finding| Failure::Away(Refusal::NotReady { finding });
+        let Some(inside) = self.host.enter(self.until) else { return Err(away(self.host.first_problem().unwrap_or_else(busy))) };
+        let _watched = self.watchdog.watch(self.number);
+        if let Operation::InitToken { so_pin } = operation {
+            return create::init_token(self.host, &inside, so_pin).map_err(|fault| Failure::Refused(fault.into_refusal()));
         }
-        fault.into_refusal()
-    })
+        let Some(context) = &inside.context else { return Err(away(self.host.first_problem().unwrap_or_else(busy))) };
+        if let Some(problem) = self.host.first_problem()
+            && !matches!(operation, Operation::Inventory)
+        {
+            return Err(away(problem));
+        }
+        let session = context.pool.lend(self.until).map_err(|fault| failure(fault, false, None))?;
+        let result = dispatch(self.host, context, &session, operation);
+        match result {
+            Ok(answer) => {
+                context.pool.give_back(session);
+                Ok(answer)
+            }
+            Err(Fault::Refused(refusal)) => {
+                // The operation stopped at a point of its own choosing, with nothing left active in the session.
+                context.pool.give_back(session);
+                Err(Failure::Refused(refusal))
+            }
+            Err(Fault::Token(error)) => {
+                // An operation that stopped half-way poisons its session for ever, and cryptoki has no C_SessionCancel.
+                context.pool.throw_away(session);
+                let well = fault::rule(&error).canary.then(|| self.sings(context));
+                Err(Failure::Token { error, begun: true, well })
+            }
+        }
+    }
+
+    /// The canary, on a session of its own.
+    fn sings(&self, context: &Context) -> bool {
+        let Ok(session) = context.pool.lend(self.until) else { return false };
+        if context.canary(&session).is_ok() {
+            context.pool.give_back(session);
+            true
+        } else {
+            context.pool.throw_away(session);
+            false
+        }
+    }
 }
 
-fn with_session(host: &Host, session: &mut Option<Session>, operation: Operation) -> Result<Answer, Fault> {
-    let not_ready = |finding: &Finding| Fault::from(Refusal::NotReady { finding: finding.clone() });
-    let Some(context) = &host.context else {
-        let unknown = Finding::failed("token", None, "the token is not open");
-        return Err(not_ready(host.first_problem().unwrap_or(&unknown)));
-    };
-    if let Some(problem) = host.first_problem()
-        && !matches!(operation, Operation::Inventory)
-    {
-        return Err(not_ready(problem));
+fn failure(fault: Fault, begun: bool, well: Option<bool>) -> Failure {
+    match fault {
+        Fault::Refused(refusal) => Failure::Refused(refusal),
+        Fault::Token(error) => Failure::Token { error, begun, well },
     }
-    if session.is_none() {
-        *session = Some(context.open()?);
-    }
-    let Some(session) = session else { return Err(Fault::input("session")) };
-    dispatch(host, context, session, operation)
 }
 
-fn dispatch(host: &Host, context: &Context, session: &Session, operation: Operation) -> Result<Answer, Fault> {
+fn dispatch(host: &Host, context: &Context, session: &Session, operation: &Operation) -> Result<Answer, Fault> {
     match operation {
         Operation::Inventory => create::inventory(context, session),
         Operation::Acquirers => Ok(Answer::Acquirers(context.ring.acquirers())),
         Operation::Canary => {
             context.ring.get(super::templates::ATTESTATION_SIGNING)?;
-            if context.canary(session) { Ok(Answer::Done) } else { Err(cryptoki::error::Error::InvalidValue.into()) }
+            context.canary(session)?;
+            Ok(Answer::Done)
         }
-        Operation::Random { length } => sign::random(session, length),
-        Operation::ActivationMac { message } => sign::activation_mac(context, session, &message),
-        Operation::Sign { key, digest } => sign::sign(context, session, key, &digest),
-        Operation::PublicKey { key } => sign::public_key(context, key),
-        Operation::OpenEnrolment(enrolment) => phone::open_enrolment(context, session, &enrolment),
-        Operation::Personalize { secret, ikid, acquirer } => phone::personalize(context, session, &secret, ikid, &acquirer),
+        Operation::Random { length } => sign::random(session, *length),
+        Operation::ActivationMac { message } => sign::activation_mac(context, session, message),
+        Operation::Sign { key, digest } => sign::sign(context, session, *key, digest),
+        Operation::PublicKey { key } => sign::public_key(context, *key),
+        Operation::OpenEnrolment(enrolment) => phone::open_enrolment(context, session, enrolment),
+        Operation::Personalize { secret, ikid, acquirer } => phone::personalize(context, session, secret, *ikid, acquirer),
         Operation::VerifyDeviceMac { secret, ikid, message, mac } => {
-            phone::verify_device_mac(context, session, &secret, ikid, &message, &mac)
+            phone::verify_device_mac(context, session, secret, *ikid, message, mac)
         }
-        Operation::DukptVerifyMac { ksn, data, mac } => dukpt::verify(context, session, ksn, &data, &mac),
-        Operation::DukptDecrypt { ksn, iv, aad, ciphertext, mac } => dukpt::decrypt(context, session, ksn, iv, &aad, &ciphertext, &mac),
-        Operation::DerivationMark { acquirer } => mark::get(context, session, &acquirer),
-        Operation::ReserveDerivationIds { acquirer, expect, count } => mark::reserve(context, session, &acquirer, expect, count),
-        Operation::CreateKeys(spec) => create::create_keys(host, context, session, &spec),
-        Operation::SignRoot { digest } => sign::sign_root(context, session, &digest),
-        Operation::KnownAnswer(asked) => dukpt::known_answer(session, &asked),
+        Operation::DukptVerifyMac { ksn, data, mac } => dukpt::verify(context, session, *ksn, data, mac),
+        Operation::DukptDecrypt { ksn, iv, aad, ciphertext, mac } => dukpt::decrypt(context, session, *ksn, *iv, aad, ciphertext, mac),
+        Operation::DerivationMark { acquirer } => mark::get(context, session, acquirer),
+        Operation::ReserveDerivationIds { acquirer, expect, count } => mark::reserve(context, session, acquirer, *expect, *count),
+        Operation::CreateKeys(spec) => create::create_keys(host, context, session, spec),
+        Operation::SignRoot { digest } => sign::sign_root(context, session, digest),
+        Operation::KnownAnswer(asked) => dukpt::known_answer(session, asked),
         Operation::Status | Operation::InitToken { .. } => Err(Fault::input("operation")),
     }
 }

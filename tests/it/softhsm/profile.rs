@@ -21,17 +21,20 @@ async fn its_profile_is_as_measured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_token_directory_that_vanishes_costs_the_host_and_comes_back_with_a_new_one() {
+async fn its_token_directory_that_vanishes_is_found_again_by_the_same_host_with_new_handles() {
     let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     hsm.canary().await.expect("sings");
-    let pid = hsm.status().await.expect("status").pid;
+    let before = hsm.status().await.expect("status");
     std::fs::rename(token.path("tokens"), token.path("gone")).expect("moves");
     std::fs::create_dir(token.path("tokens")).expect("makes");
     hsm.canary().await.expect_err("the token is gone");
     std::fs::remove_dir(token.path("tokens")).expect("removes");
     std::fs::rename(token.path("gone"), token.path("tokens")).expect("moves back");
-    assert_ne!(until(&hsm).await, pid);
+    assert_eq!(until(&hsm).await, before.pid, "the host itself recovers");
     hsm.canary().await.expect("sings");
+    let after = hsm.status().await.expect("status");
+    assert!(after.generation > before.generation, "{after:?}");
+    assert!(after.recoveries["find-again"] > 0 && after.recoveries["re-initialise"] > before.recoveries["re-initialise"], "{after:?}");
     hsm.shutdown().await;
 }

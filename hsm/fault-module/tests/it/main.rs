@@ -1,0 +1,11 @@
+//! The module in front of SoftHSM, by cryptoki and by `pkcs11-tool` (package opensc).
+
+mod answers;
+mod damage;
+mod death;
+mod harm;
+mod limits;
+mod rig;
+mod sources;
+mod time;
+mod tool;
