@@ -10,4 +10,13 @@ mod day;
 #[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
 #[path = "hsm.rs"]
 mod hsm;
+#[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
+#[path = "memory.rs"]
+mod memory;
+#[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
+#[path = "flow/once.rs"]
+mod once;
 mod profile;
+#[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
+#[path = "flow/refusals.rs"]
+mod refusals;

@@ -8,7 +8,6 @@ mod cli;
 mod faults;
 mod flow;
 mod kryoptic;
-mod memory;
 mod pki_lint;
 mod published;
 mod scene;

@@ -8,4 +8,10 @@ const MODULE: Module = Module::SoftHsm;
 mod day;
 #[path = "hsm.rs"]
 pub(crate) mod hsm;
+#[path = "memory.rs"]
+mod memory;
+#[path = "flow/once.rs"]
+pub(crate) mod once;
 mod profile;
+#[path = "flow/refusals.rs"]
+mod refusals;
