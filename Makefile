@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so))
 
-.PHONY: help demo test check format lint deny advisories fuzz bench softhsm runner
+.PHONY: help demo test check format lint deny advisories fuzz bench image softhsm runner
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,7 +12,7 @@ demo: softhsm ## the main job on a throw-away token, told as a story
 	$(CARGO) build --quiet
 	$(CARGO) run --quiet -- demo
 
-test: softhsm runner ## every test; those over PostgreSQL need TILLWARD_TEST_POSTGRES (see .ci/postgres), those over kryoptic TILLWARD_TEST_KRYOPTIC (see tests/kryoptic)
+test: softhsm runner ## every test; over PostgreSQL with TILLWARD_TEST_POSTGRES (.ci/postgres), over kryoptic with TILLWARD_TEST_KRYOPTIC (tests/kryoptic), in a container with a Docker engine
 	$(CARGO) nextest run --workspace --no-fail-fast
 
 check: format lint deny test ## what CI runs
@@ -37,6 +37,10 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (default 10)
 
 bench: softhsm ## the benchmark; writes docs/figures/bench.md
 	$(CARGO) bench --bench main_job
+
+image: ## the container image of an HSM host over SoftHSM, as tillward-hsm-host:latest
+	$(CARGO) build --release --locked
+	softhsm-config/image --tag tillward-hsm-host:latest $(or $(CARGO_TARGET_DIR),target)/release/tillward
 
 softhsm:
 	@if [ -z "$(SOFTHSM)" ]; then \

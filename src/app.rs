@@ -1,14 +1,16 @@
-//! The shared state of the service: store, HSM, authorization, clock, and what was read once at start.
+//! What an operation works with: store, HSM, authorization, clock, and what the service knows of its token. There is one only where the token
+//! was there and fits the database: until then there is a [`Service`](crate::service::Service) and no `App`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use tillward_hsm::{Hsm, HsmError};
+use tillward_hsm::{Fault, Hsm, HsmError, Identity, OaepHash, PublicKeyOf};
 
 use crate::attestation::level::{AppraisalPolicy, PolicyError};
 use crate::authz::{Authz, TwicePrincipal};
 use crate::clock::Clock;
 use crate::config::{Acquirer, Config, ConfigError};
-use crate::enrolment::transport::TransportKeys;
+use crate::enrolment::transport::{TransportAlgorithm, TransportKeys};
 use crate::ops::anchor::Anchor;
 use crate::ops::authority::{Authorities, AuthorityError};
 use crate::ops::crl::CrlCache;
@@ -74,6 +76,18 @@ pub enum StartError {
     Work(#[from] OpError),
 }
 
+impl StartError {
+    /// Whether it may pass without anybody touching the service: the HSM or the database is away just now.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Hsm(error) | Self::Authorities(AuthorityError::Hsm(error)) => error.fault() != Fault::Caller,
+            Self::Store(error) | Self::Authorities(AuthorityError::Store(error)) => matches!(error, StoreError::Unavailable(_)),
+            Self::Work(error) => matches!(error, OpError::Unavailable { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// What an operation works with.
 #[derive(Debug)]
 pub struct App {
@@ -82,7 +96,7 @@ pub struct App {
     /// The HSM.
     pub hsm: Hsm,
     /// Who may do what.
-    pub authz: Authz,
+    pub authz: Arc<Authz>,
     /// The time.
     pub clock: Clock,
     /// What was read once at start.
@@ -101,7 +115,7 @@ pub struct Settings {
     /// `iss` of every token.
     pub issuer: String,
     /// Security levels.
-    pub policy: AppraisalPolicy,
+    pub policy: Arc<AppraisalPolicy>,
     /// Certificates of the service.
     pub authorities: Authorities,
     /// The enrolment transport keys.
@@ -116,24 +130,44 @@ pub struct Settings {
     pub device_url: String,
 }
 
+/// What does not depend on the token, read once at start.
+#[derive(Debug, Clone)]
+pub struct Blueprint {
+    /// The configuration.
+    pub config: Config,
+    /// Security levels.
+    pub policy: Arc<AppraisalPolicy>,
+    /// URL of the device listener, for QR payloads.
+    pub device_url: String,
+}
+
 impl App {
-    /// Starts the HSM host, opens the database, reads policy and certificates, and does the start-up work.
+    /// Compares token, database and configuration, does the start-up work, and binds the HSM client to this token: from then on, no host
+    /// with other keys serves.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub async fn open(config: &Config, executable: PathBuf, device_url: String, clock: Clock) -> Result<Self, StartError> {
-        let policy_text = std::fs::read_to_string(&config.attestation.policy)
-            .map_err(|source| StartError::PolicyFile { path: config.attestation.policy.clone(), source })?;
-        let policy = AppraisalPolicy::parse(&policy_text)
-            .map_err(|source| StartError::Policy { path: config.attestation.policy.clone(), source })?;
-        let authz = Authz::new(config.principals.iter().cloned())?;
-        let store = Store::open(&config.store.url, config.store.connections).await?;
-        let hsm = Hsm::start(config.hsm_config(executable, false)?).await?;
+    /// [`StartError`]: an outage, or what does not fit.
+    pub async fn bind(store: Store, hsm: Hsm, authz: Arc<Authz>, clock: Clock, blueprint: &Blueprint) -> Result<Self, StartError> {
+        let Blueprint { config, policy, device_url } = blueprint;
         let authorities = Authorities::load(&store, &hsm).await?;
         if authorities.ends() <= clock.now() {
             return Err(StartError::CertificatesEnded(authorities.ends().rfc3339()));
         }
+        // First to what the database vouches for; what is read from now on comes from that token.
+        let mut identity = Identity { keys: authorities.keys(), ..Identity::default() };
+        hsm.bind(identity.clone());
         let transport = crate::ops::transport_keys(&hsm).await?;
+        let configured = |name: &str| config.acquirers.iter().any(|acquirer| acquirer.name.as_str() == name);
+        identity.acquirers = hsm.acquirers().await?.into_iter().filter(|keys| configured(&keys.name)).collect();
+        identity
+            .keys
+            .extend(transport.offered().map(|key| (PublicKeyOf::Transport(crate::ops::transport_kind(key.alg)), key.spki.clone())));
+        identity.oaep = match transport.rsa().alg {
+            TransportAlgorithm::RsaOaep256 => Some(OaepHash::Sha256),
+            TransportAlgorithm::RsaOaep => Some(OaepHash::Sha1),
+            TransportAlgorithm::Ecdh => None,
+        };
+        hsm.bind(identity);
         let app = Self {
             store,
             hsm,
@@ -141,13 +175,13 @@ impl App {
             clock,
             settings: Settings {
                 issuer: config.issuer.clone(),
-                policy,
+                policy: policy.clone(),
                 authorities,
                 transport,
                 acquirers: config.acquirers.clone(),
                 pki: config.pki.clone(),
                 activation_seconds: i64::from(config.activation.hours) * 3600,
-                device_url,
+                device_url: device_url.clone(),
             },
             derivation_ids: DerivationIds::default(),
             anchor: Anchor::default(),

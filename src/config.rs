@@ -322,6 +322,9 @@ impl Config {
     }
 
     fn resolve(&mut self, folder: &Path) {
+        if let Some(socket) = &mut self.hsm.socket {
+            *socket = folder.join(&*socket);
+        }
         let listen = &mut self.listen;
         for path in [
             &mut listen.device.certificate,
@@ -354,6 +357,18 @@ impl Config {
         }
         if !(1..=8).contains(&self.hsm.hosts) || !(1..=32).contains(&self.hsm.workers) || self.hsm.queue == 0 || self.hsm.deadline_ms == 0 {
             return refuse("hsm: hosts 1 to 8, workers 1 to 32, queue and deadline_ms at least 1".to_owned());
+        }
+        if self.hsm.sessions == 1 || self.hsm.sessions > 1024 {
+            return refuse("hsm: sessions 0, or 2 to 1024: one holds the login".to_owned());
+        }
+        if !(100..=600_000).contains(&self.hsm.stuck_ms) {
+            return refuse("hsm: stuck_ms 100 to 600000".to_owned());
+        }
+        if self.hsm.recycle_mib > 1_048_576 || self.hsm.recycle_objects.checked_sub(1).is_some_and(|least| least < 999) {
+            return refuse("hsm: recycle_objects 0 (never) or at least 1000, recycle_mib 0 (never) to 1048576".to_owned());
+        }
+        if self.hsm.socket.is_some() && self.hsm.hosts != 1 {
+            return refuse("hsm: behind a socket there is one host".to_owned());
         }
         if self.pki.merchant_hours == 0 || self.pki.crl_hours == 0 || self.pki.root_days == 0 || self.pki.issuing_days == 0 {
             return refuse("pki: validities must not be 0".to_owned());
@@ -397,8 +412,16 @@ impl Config {
     /// How the client of the HSM host is to be started; `executable` is this program.
     ///
     /// # Errors
-    /// [`ConfigError::Check`] if the PKCS#11 URI is not acceptable.
+    /// [`ConfigError::Check`] if the PKCS#11 URI is not acceptable, or if a ceremony is asked of a host behind a socket: that one was started for
+    /// the service, and makes no keys.
     pub fn hsm_config(&self, executable: PathBuf, ceremony: bool) -> Result<tillward_hsm::HsmConfig, ConfigError> {
+        if ceremony && let Some(socket) = &self.hsm.socket {
+            let socket = socket.display();
+            return Err(ConfigError::Check(format!(
+                "hsm.socket ({socket}) leads to a host that does no ceremonies: run `tillward init` where the module is, over the same database, with a \
+                 configuration without hsm.socket"
+            )));
+        }
         Ok(tillward_hsm::HsmConfig {
             executable,
             uri: self.hsm.uri.parse().map_err(|error| ConfigError::Check(format!("hsm.uri: {error}")))?,
@@ -412,6 +435,7 @@ impl Config {
             stuck: Duration::from_millis(self.hsm.stuck_ms),
             recycle_objects: self.hsm.recycle_objects,
             recycle_kib: self.hsm.recycle_mib.saturating_mul(1024),
+            socket: self.hsm.socket.clone(),
             ceremony,
             // A ceremony starts from a token without keys; what it finds is in its answer.
             log: if ceremony { "off".to_owned() } else { self.hsm.log.clone() },
@@ -432,6 +456,16 @@ mod tests {
         assert_eq!(config.acquirers.len(), 1);
         assert_eq!(config.principals.len(), 3);
         assert_eq!(config.limits.body_bytes, Limits::default().body_bytes);
+    }
+
+    #[test]
+    fn behind_a_socket_there_is_one_host_and_no_ceremony() {
+        let text = EXAMPLE.replacen("hosts = 1 ", "socket = \"hsm.sock\"\nhosts = 1 ", 1);
+        let config = Config::parse(&text).expect("a configuration");
+        let attached = config.hsm_config("tillward".into(), false).expect("fits");
+        assert!(attached.socket.is_some_and(|path| path.ends_with("hsm.sock")));
+        let error = config.hsm_config("tillward".into(), true).expect_err("no ceremony").to_string();
+        assert!(error.contains("hsm.sock") && error.contains("tillward init"), "{error}");
     }
 
     #[test]
@@ -474,6 +508,10 @@ mod tests {
             ("hours = 24\n\n[att", "hours = 0\n\n[att"),
             ("issuing_days = 1095", "issuing_days = 9999"),
             ("hosts = 1 ", "hosts = 0 "),
+            ("sessions = 0 ", "sessions = 1 "),
+            ("stuck_ms = 2000 ", "stuck_ms = 99 "),
+            ("recycle_objects = 1000000 ", "recycle_objects = 999 "),
+            ("hosts = 1 ", "socket = \"hsm.sock\"\nhosts = 2 "),
         ] {
             assert!(EXAMPLE.contains(from), "{from}");
             assert!(Config::parse(&EXAMPLE.replacen(from, to, 1)).is_err(), "{to}");

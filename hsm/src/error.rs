@@ -42,6 +42,12 @@ pub enum Outage {
     /// This client was shut down.
     #[error("it is shutting down")]
     ShuttingDown,
+    /// It was asked and says nothing.
+    #[error("it does not answer")]
+    Silent,
+    /// It answers, and cannot sign: it is asked again when a probe succeeds.
+    #[error("it failed again and again and is not asked just now")]
+    Breaker,
 }
 
 fn list(findings: &[Finding]) -> String {

@@ -30,7 +30,7 @@ mod frame;
 mod memory;
 mod op;
 
-pub use client::{Hsm, HsmConfig};
+pub use client::{BreakerState, CallCount, HostView, Hsm, HsmConfig, HsmView, Identity};
 pub use derivation::{Algorithm, Usage};
 pub use error::{Fault, HsmError, Outage, Refusal};
 pub use keyblock::{KeyBlock, KeyBlockError};

@@ -96,6 +96,13 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Whether an answer shows that keys work. The others are answered by a token that has lost its keys, too.
+    pub(crate) fn needs_a_key(&self) -> bool {
+        !matches!(self, Self::Status | Self::Inventory | Self::Acquirers | Self::PublicKey { .. } | Self::Random { .. })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done,

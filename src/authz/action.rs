@@ -29,6 +29,7 @@ pub enum Action {
     Decrypt,
     ReadAudit,
     ReadKeys,
+    ReadHsm,
     PublishCrl,
     PurgeExpired,
     AcceptRestore,
@@ -38,7 +39,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::RegisterMerchant,
         Self::ReadMerchant,
         Self::RegisterTerminal,
@@ -61,6 +62,7 @@ impl Action {
         Self::Decrypt,
         Self::ReadAudit,
         Self::ReadKeys,
+        Self::ReadHsm,
         Self::PublishCrl,
         Self::PurgeExpired,
         Self::AcceptRestore,
@@ -93,6 +95,7 @@ impl Action {
             Self::Decrypt => "decrypt",
             Self::ReadAudit => "read_audit",
             Self::ReadKeys => "read_keys",
+            Self::ReadHsm => "read_hsm",
             Self::PublishCrl => "publish_crl",
             Self::PurgeExpired => "purge_expired",
             Self::AcceptRestore => "accept_restore",
@@ -121,6 +124,7 @@ impl Action {
             Self::ListDevices => &[ResourceKind::Devices],
             Self::ReadAudit => &[ResourceKind::Audit],
             Self::ReadKeys => &[ResourceKind::Keys],
+            Self::ReadHsm => &[ResourceKind::Hsm],
             Self::PublishCrl => &[ResourceKind::Crl],
             Self::PurgeExpired | Self::AcceptRestore | Self::Reconcile | Self::Initialise => &[ResourceKind::Service],
         }

@@ -45,7 +45,7 @@ const RULES: &[Rule] = &[
     Rule {
         id: "officer-oversees-service",
         who: Who::Principal(Role::Officer),
-        actions: &[A::ReadAudit, A::ReadKeys, A::PublishCrl, A::AcceptRestore],
+        actions: &[A::ReadAudit, A::ReadKeys, A::ReadHsm, A::PublishCrl, A::AcceptRestore],
         over: Over::Service,
     },
     Rule { id: "officer-reads", who: Who::Principal(Role::Officer), actions: READS, over: Over::OwnAcquirers },
@@ -64,10 +64,20 @@ const RULES: &[Rule] = &[
         ],
         over: Over::OwnAcquirers,
     },
-    Rule { id: "operator-runs-service", who: Who::Principal(Role::Operator), actions: &[A::ReadKeys, A::PublishCrl], over: Over::Service },
+    Rule {
+        id: "operator-runs-service",
+        who: Who::Principal(Role::Operator),
+        actions: &[A::ReadKeys, A::ReadHsm, A::PublishCrl],
+        over: Over::Service,
+    },
     Rule { id: "operator-reads", who: Who::Principal(Role::Operator), actions: READS, over: Over::OwnAcquirers },
     Rule { id: "auditor-reads", who: Who::Principal(Role::Auditor), actions: READS, over: Over::OwnAcquirers },
-    Rule { id: "auditor-reads-service", who: Who::Principal(Role::Auditor), actions: &[A::ReadAudit, A::ReadKeys], over: Over::Service },
+    Rule {
+        id: "auditor-reads-service",
+        who: Who::Principal(Role::Auditor),
+        actions: &[A::ReadAudit, A::ReadKeys, A::ReadHsm],
+        over: Over::Service,
+    },
     // The back end may stop a device, it may not resume one: that a phone is sound again is a person's judgement.
     Rule {
         id: "backend-manages-own-acquirer",
@@ -178,6 +188,7 @@ mod tests {
             ResourceKind::Devices => Resource::devices(&BTreeSet::from([acquirer])),
             ResourceKind::Audit => Resource::audit(),
             ResourceKind::Keys => Resource::keys(),
+            ResourceKind::Hsm => Resource::hsm(),
             ResourceKind::Crl => Resource::crl(),
             ResourceKind::Service => Resource::service(),
         }

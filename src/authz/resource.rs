@@ -21,6 +21,8 @@ pub enum ResourceKind {
     Audit,
     /// The inventory of the token's keys.
     Keys,
+    /// The HSM hosts.
+    Hsm,
     /// The certificate revocation list.
     Crl,
     /// The service as a whole.
@@ -38,6 +40,7 @@ impl ResourceKind {
             Self::Devices => "devices",
             Self::Audit => "audit",
             Self::Keys => "keys",
+            Self::Hsm => "hsm",
             Self::Crl => "crl",
             Self::Service => "service",
         }
@@ -93,6 +96,11 @@ impl Resource {
     /// The inventory of keys.
     pub fn keys() -> Self {
         Self::of(ResourceKind::Keys, "*", [])
+    }
+
+    /// The HSM hosts.
+    pub fn hsm() -> Self {
+        Self::of(ResourceKind::Hsm, "*", [])
     }
 
     /// The certificate revocation list.

@@ -34,10 +34,10 @@ pub(super) struct HsmHost {
     /// Allow ceremonies: making a token, making keys, signing with the root.
     #[arg(long)]
     ceremony: bool,
-    /// Listen on this Unix socket (mode 0600, users checked) instead of serving standard input.
+    /// Listen on this Unix socket (mode 0600, users checked) instead of serving standard input, until SIGTERM or SIGINT.
     #[arg(long, value_name = "PATH")]
     listen: Option<PathBuf>,
-    /// Another user who may connect to --listen.
+    /// Another user who may connect to --listen: the socket's mode is 0660 then, its group that of a set-group-ID folder.
     #[arg(long, value_name = "UID", requires = "listen")]
     allow_uid: Option<u32>,
     /// What to log to standard error, as JSON lines: a level, or tracing's filter syntax.

@@ -11,6 +11,7 @@ mod demo;
 mod device;
 mod doctor;
 mod failure;
+mod hsm;
 mod hsm_host;
 mod init;
 mod key;
@@ -71,6 +72,9 @@ enum Command {
     /// Keys on the token
     #[command(subcommand)]
     Key(key::Key),
+    /// The HSM hosts
+    #[command(subcommand)]
+    Hsm(hsm::Hsm),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -138,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
         Command::Key(args) => block_on(key::run(args)),
+        Command::Hsm(args) => block_on(hsm::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
     };
     match done {

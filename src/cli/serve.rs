@@ -1,5 +1,8 @@
 //! `tillward serve`
 
+mod reconfigure;
+
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +13,16 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::Listeners;
 use crate::ops;
+use crate::ops::error::chain;
+use crate::service::Service;
+
+/// The start waits this long for the HSM, if it does not say before that it is not fit.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// Arguments of `tillward serve`.
 #[derive(Debug, Args)]
@@ -45,35 +53,67 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses()?;
     let device_url = config.listen.device.url.clone().unwrap_or_else(|| format!("https://{}", addresses.device));
-    let app = Arc::new(App::open(&config, super::this_program()?, device_url, Clock::system()).await?);
+    let executable = super::this_program()?;
+    let service = Arc::new(Service::open(&config, executable.clone(), device_url, Clock::system()).await?);
+    // Without its HSM the service starts all the same, and serves as soon as it comes. What is not an outage stops the start.
+    match service.bind_within(FIRST_WORD).await {
+        Ok(()) => {}
+        Err(error) if error.is_outage() => {
+            tracing::error!(error = %chain(&error), "the HSM is away: everything is refused until it comes, docs/operations.md says what to do");
+        }
+        Err(error) => {
+            service.hsm.shutdown().await;
+            return Err(error.into());
+        }
+    }
 
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
+    let hangups = signal(SignalKind::hangup())?;
+    let told = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
         tracing::info!("stopping: no new connections, open requests end");
-        let _ = stop.send(true);
+        told.send_replace(true);
     });
     // One line on standard output says that the service serves, and where: for people, and for whoever started it.
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
-    let keepers = [tokio::spawn(keep_house(app.clone())), tokio::spawn(keep_anchored(app.clone()))];
-    let hsm = app.hsm.clone();
-    let store = app.store.clone();
-    listeners.serve(app.clone(), &config, stopped).await;
-    for keeper in keepers {
-        keeper.abort();
-        // What it gave up half-way is due again when it has ended.
-        drop(keeper.await);
+    let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), executable, service.hsm.clone(), hangups));
+    let kept = tokio::spawn(keep(service.clone(), stop));
+    listeners.serve(service.clone(), &config, stopped).await;
+    reconfigured.abort();
+    kept.abort();
+    // What a keeper gave up half-way is due again when it has ended; what it ended with is how the service ends.
+    let failed = match kept.await {
+        Ok(error) => Some(error),
+        Err(_) => None,
+    };
+    if let Ok(app) = service.app() {
+        app.anchor.settle(&app).await;
     }
-    app.anchor.settle(&app).await;
-    store.close().await;
-    hsm.shutdown().await;
+    service.store.close().await;
+    service.hsm.shutdown().await;
     tracing::info!("stopped");
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Binds the service to its token when that is possible, then does what is due. Returns what has to end the service.
+async fn keep(service: Arc<Service>, stop: watch::Sender<bool>) -> StartError {
+    let app = match service.bind_when_ready().await {
+        Ok(app) => app,
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the HSM came, and the service cannot work with it: stopping");
+            stop.send_replace(true);
+            return error;
+        }
+    };
+    tracing::info!("bound to the token");
+    let (never, _) = tokio::join!(keep_house(app.clone()), keep_anchored(app));
+    match never {}
 }
 
 /// A connection is a file descriptor, and the usual soft limit (1024) is below `limits.connections`: up to the hard one.
@@ -86,7 +126,7 @@ fn raise_descriptors() {
 }
 
 /// What is due every hour, for as long as the service runs.
-async fn keep_house(app: Arc<App>) {
+async fn keep_house(app: Arc<App>) -> Infallible {
     let mut hours = tokio::time::interval(Duration::from_hours(1));
     hours.tick().await;
     loop {
@@ -98,7 +138,7 @@ async fn keep_house(app: Arc<App>) {
 }
 
 /// Moves the mark on the token after what must not be revived, at most once a second.
-async fn keep_anchored(app: Arc<App>) {
+async fn keep_anchored(app: Arc<App>) -> Infallible {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

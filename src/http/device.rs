@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::extract::{Id, JsonBytes};
-use crate::app::App;
+use super::extract::{Bound, Id, JsonBytes};
 use crate::enrolment::package::ParametersForm;
 use crate::id::DeviceId;
 use crate::ops;
 use crate::ops::context::Context;
 use crate::ops::error::OpError;
+use crate::service::Service;
 
-pub(super) fn routes() -> Router<Arc<App>> {
+pub(super) fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/device/v1/trust", get(trust))
         .route("/device/v1/crl", get(crl))
@@ -32,39 +31,39 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 type Answer = Result<axum::Json<Value>, OpError>;
 
-async fn trust(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError> {
+async fn trust(Bound(app): Bound) -> Result<impl IntoResponse, OpError> {
     Ok(axum::Json(ops::trust_bundle(&app).await?))
 }
 
-async fn crl(State(app): State<Arc<App>>) -> Result<impl IntoResponse, OpError> {
+async fn crl(Bound(app): Bound) -> Result<impl IntoResponse, OpError> {
     let der = ops::current_crl(&app).await?;
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der))
 }
 
-async fn first_parameters(State(app): State<Arc<App>>) -> Answer {
+async fn first_parameters(Bound(app): Bound) -> Answer {
     Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app, ParametersForm::One).await?})))
 }
 
-async fn parameters(State(app): State<Arc<App>>) -> Answer {
+async fn parameters(Bound(app): Bound) -> Answer {
     Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app, ParametersForm::List).await?})))
 }
 
-async fn enrolment_challenge(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Answer {
+async fn enrolment_challenge(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes) -> Answer {
     Ok(axum::Json(json!({"challenge": ops::enrolment_challenge(&app, &context, &body).await?})))
 }
 
-async fn enrol(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Answer {
+async fn enrol(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes) -> Answer {
     Ok(axum::Json(json!({"package": ops::enrol(&app, &context, &body).await?})))
 }
 
-async fn device_challenge(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
+async fn device_challenge(Bound(app): Bound, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
     Ok(axum::Json(json!({"challenge": ops::device_challenge(&app, &context, &device, &body).await?})))
 }
 
-async fn attest(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
+async fn attest(Bound(app): Bound, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
     Ok(axum::Json(json!({"result": ops::attest(&app, &context, &device, &body).await?})))
 }
 
-async fn renew(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
+async fn renew(Bound(app): Bound, context: Context, Id(device): Id<DeviceId>, JsonBytes(body): JsonBytes) -> Answer {
     Ok(axum::Json(json!({"certificate_chain": ops::renew_certificate(&app, &context, &device, &body).await?})))
 }

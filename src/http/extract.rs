@@ -1,5 +1,7 @@
 //! What a handler takes from a request, parsed at the border.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -7,11 +9,25 @@ use axum::http::{Request, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use crate::app::App;
 use crate::audit::RequestId;
 use crate::authz::Caller;
 use crate::ops::context::Context;
+use crate::ops::error::OpError;
 use crate::ops::reason::Reason;
+use crate::service::Service;
 use crate::wire::Object;
+
+/// What operations work with: refused until the token was there.
+pub(super) struct Bound(pub Arc<App>);
+
+impl FromRequestParts<Arc<Service>> for Bound {
+    type Rejection = OpError;
+
+    async fn from_request_parts(_: &mut Parts, service: &Arc<Service>) -> Result<Self, OpError> {
+        service.app().map(Self)
+    }
+}
 
 /// The bytes of a JSON body: media type checked, length limited. For bodies that have a parser of their own.
 pub(super) struct JsonBytes(pub Bytes);

@@ -4,26 +4,37 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
+use super::hsm_metrics;
 use super::metrics::Metrics;
-use crate::app::App;
+use super::ready::Readiness;
+use crate::service::Service;
 
-pub(super) fn routes(metrics: Arc<Metrics>) -> Router<Arc<App>> {
+pub(super) fn routes(metrics: Arc<Metrics>) -> Router<Arc<Service>> {
+    let readiness = Arc::new(Readiness::default());
     Router::new()
         .route("/healthz", get(async || axum::Json(json!({"status": "up"}))))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/readyz", get(move |service| ready(readiness, service)))
+        .route("/metrics", get(async move |State(service): State<Arc<Service>>| all(&metrics, &service)))
 }
 
-/// Ready is a real signature with a real key, and a database that answers; each part is named.
-async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let hsm = app.hsm.canary().await;
-    let store = app.store.ping().await;
-    let word = |ok: bool| if ok { "up" } else { "down" };
-    let status = if hsm.is_ok() && store.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(json!({"hsm": word(hsm.is_ok()), "store": word(store.is_ok())})))
+/// Ready or not; if not, which part is down.
+async fn ready(readiness: Arc<Readiness>, State(service): State<Arc<Service>>) -> Response {
+    let report = readiness.report(&service).await;
+    if report.part.is_none() {
+        return axum::Json(report).into_response();
+    }
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, axum::Json(report)).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn all(metrics: &Metrics, service: &Service) -> String {
+    let mut text = metrics.render();
+    hsm_metrics::render(&mut text, &service.hsm.view(), &service.hsm.calls());
+    text
 }

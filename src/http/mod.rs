@@ -3,11 +3,13 @@
 
 mod device;
 mod extract;
+mod hsm_metrics;
 pub mod listener;
 mod local;
 mod metrics;
 mod patience;
 mod problem;
+mod ready;
 mod request;
 mod tls;
 mod v1;
@@ -24,9 +26,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::app::App;
 use crate::config::Config;
 use crate::ops::reason::Reason;
+use crate::service::Service;
 use listener::Peer;
 use metrics::Metrics;
 use problem::Problem;
@@ -102,10 +104,10 @@ impl Listeners {
     }
 
     /// Serves until `stop` turns true; returns when every listener has drained.
-    pub async fn serve(self, app: Arc<App>, config: &Config, stop: watch::Receiver<bool>) {
+    pub async fn serve(self, service: Arc<Service>, config: &Config, stop: watch::Receiver<bool>) {
         let metrics = Arc::new(Metrics::default());
         let limits = &config.limits;
-        let router = |routes: Router<Arc<App>>, listener: &'static str| {
+        let router = |routes: Router<Arc<Service>>, listener: &'static str| {
             let border = Border {
                 listener,
                 arrival: Duration::from_millis(limits.handshake_ms),
@@ -117,10 +119,10 @@ impl Listeners {
                 .layer(CatchPanicLayer::custom(panicked))
                 .layer(middleware::from_fn_with_state(border, around))
                 .layer(DefaultBodyLimit::max(limits.body_bytes))
-                .with_state(app.clone())
+                .with_state(service.clone())
         };
         let device = router(device::routes(), "device");
-        let backend = router(v1::routes().layer(middleware::from_fn_with_state(app.clone(), identified)), "backend");
+        let backend = router(v1::routes().layer(middleware::from_fn_with_state(service.clone(), identified)), "backend");
         let local = router(local::routes(metrics.clone()), "local");
         tokio::join!(
             listener::serve("device", self.device.0, Some(self.device.1), device, limits.clone(), stop.clone()),
@@ -131,9 +133,9 @@ impl Listeners {
 }
 
 /// Puts the principal beside the request; a connection whose certificate names nobody that is configured ends here.
-async fn identified(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+async fn identified(State(service): State<Arc<Service>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-    match peer.principal.and_then(|uri| app.authz.identify(&uri)) {
+    match peer.principal.and_then(|uri| service.authz.identify(&uri)) {
         Some(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

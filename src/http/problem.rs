@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::ops::error::{OpError, Refusal};
+use crate::ops::error::{OpError, Refusal, chain};
 use crate::ops::reason::Reason;
 
 /// The body of every answer that is not a success. `request_id` is filled in by the request layer.
@@ -82,16 +82,4 @@ impl IntoResponse for OpError {
             }
         }
     }
-}
-
-/// An error and what lies under it, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

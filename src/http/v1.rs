@@ -9,14 +9,14 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use serde::Serialize;
 
-use super::extract::{Id, Json, JsonBytes, Parameters};
-use crate::app::App;
+use super::extract::{Bound, Id, Json, JsonBytes, Parameters};
 use crate::id::{ActivationId, DeviceId, MerchantId, TerminalId};
 use crate::ops;
 use crate::ops::context::Context;
 use crate::ops::error::OpError;
+use crate::service::Service;
 
-pub(super) fn routes() -> Router<Arc<App>> {
+pub(super) fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/merchants/{merchant}", put(register_merchant).get(read_merchant))
         .route("/v1/terminals/{terminal}", put(register_terminal).get(read_terminal))
@@ -33,6 +33,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/dukpt/decrypt", post(decrypt))
         .route("/v1/audit", get(read_audit))
         .route("/v1/keys", get(read_keys))
+        .route("/v1/hsm", get(read_hsm))
 }
 
 type Answer<T> = Result<axum::Json<T>, OpError>;
@@ -42,7 +43,7 @@ fn created<T: Serialize>(value: T) -> impl IntoResponse {
 }
 
 async fn register_merchant(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Id(merchant): Id<MerchantId>,
     Json(body): Json<ops::MerchantBody>,
@@ -50,12 +51,12 @@ async fn register_merchant(
     ops::register_merchant(&app, &context, merchant, body).await.map(axum::Json)
 }
 
-async fn read_merchant(State(app): State<Arc<App>>, context: Context, Id(merchant): Id<MerchantId>) -> Answer<ops::Merchant> {
+async fn read_merchant(Bound(app): Bound, context: Context, Id(merchant): Id<MerchantId>) -> Answer<ops::Merchant> {
     ops::read_merchant(&app, &context, &merchant).await.map(axum::Json)
 }
 
 async fn register_terminal(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Id(terminal): Id<TerminalId>,
     Json(body): Json<ops::TerminalBody>,
@@ -63,12 +64,12 @@ async fn register_terminal(
     ops::register_terminal(&app, &context, terminal, body).await.map(axum::Json)
 }
 
-async fn read_terminal(State(app): State<Arc<App>>, context: Context, Id(terminal): Id<TerminalId>) -> Answer<ops::Terminal> {
+async fn read_terminal(Bound(app): Bound, context: Context, Id(terminal): Id<TerminalId>) -> Answer<ops::Terminal> {
     ops::read_terminal(&app, &context, &terminal).await.map(axum::Json)
 }
 
 async fn replace_device(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Id(terminal): Id<TerminalId>,
     Json(body): Json<ops::ReasonBody>,
@@ -77,35 +78,31 @@ async fn replace_device(
 }
 
 async fn create_activation(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Json(body): Json<ops::ActivationBody>,
 ) -> Result<impl IntoResponse, OpError> {
     ops::create_activation(&app, &context, &body).await.map(created)
 }
 
-async fn read_activation(State(app): State<Arc<App>>, context: Context, Id(activation): Id<ActivationId>) -> Answer<ops::Activation> {
+async fn read_activation(Bound(app): Bound, context: Context, Id(activation): Id<ActivationId>) -> Answer<ops::Activation> {
     ops::read_activation(&app, &context, &activation).await.map(axum::Json)
 }
 
-async fn revoke_activation(State(app): State<Arc<App>>, context: Context, Id(activation): Id<ActivationId>) -> Answer<ops::Activation> {
+async fn revoke_activation(Bound(app): Bound, context: Context, Id(activation): Id<ActivationId>) -> Answer<ops::Activation> {
     ops::revoke_activation(&app, &context, &activation).await.map(axum::Json)
 }
 
-async fn list_devices(
-    State(app): State<Arc<App>>,
-    context: Context,
-    Parameters(filter): Parameters<ops::DeviceQuery>,
-) -> Answer<ops::DevicePage> {
+async fn list_devices(Bound(app): Bound, context: Context, Parameters(filter): Parameters<ops::DeviceQuery>) -> Answer<ops::DevicePage> {
     ops::list_devices(&app, &context, &filter).await.map(axum::Json)
 }
 
-async fn read_device(State(app): State<Arc<App>>, context: Context, Id(device): Id<DeviceId>) -> Answer<ops::Device> {
+async fn read_device(Bound(app): Bound, context: Context, Id(device): Id<DeviceId>) -> Answer<ops::Device> {
     ops::read_device(&app, &context, &device).await.map(axum::Json)
 }
 
 async fn suspend_device(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Id(device): Id<DeviceId>,
     Json(body): Json<ops::ReasonBody>,
@@ -114,7 +111,7 @@ async fn suspend_device(
 }
 
 async fn resume_device(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Id(device): Id<DeviceId>,
     Json(body): Json<ops::ReasonBody>,
@@ -123,7 +120,7 @@ async fn resume_device(
 }
 
 async fn retire_device(
-    State(app): State<Arc<App>>,
+    Bound(app): Bound,
     context: Context,
     Id(device): Id<DeviceId>,
     Json(body): Json<ops::ReasonBody>,
@@ -131,30 +128,26 @@ async fn retire_device(
     ops::retire_device(&app, &context, &device, &body).await.map(axum::Json)
 }
 
-async fn give_clearance(
-    State(app): State<Arc<App>>,
-    context: Context,
-    Json(body): Json<ops::ClearanceBody>,
-) -> Result<impl IntoResponse, OpError> {
+async fn give_clearance(Bound(app): Bound, context: Context, Json(body): Json<ops::ClearanceBody>) -> Result<impl IntoResponse, OpError> {
     ops::give_clearance(&app, &context, &body).await.map(created)
 }
 
-async fn verify_mac(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Answer<ops::Verified> {
+async fn verify_mac(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes) -> Answer<ops::Verified> {
     ops::verify_mac(&app, &context, &body).await.map(axum::Json)
 }
 
-async fn decrypt(State(app): State<Arc<App>>, context: Context, JsonBytes(body): JsonBytes) -> Result<impl IntoResponse, OpError> {
+async fn decrypt(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes) -> Result<impl IntoResponse, OpError> {
     ops::decrypt(&app, &context, &body).await.map(axum::Json)
 }
 
-async fn read_audit(
-    State(app): State<Arc<App>>,
-    context: Context,
-    Parameters(query): Parameters<ops::AuditQuery>,
-) -> Answer<ops::AuditPage> {
+async fn read_audit(Bound(app): Bound, context: Context, Parameters(query): Parameters<ops::AuditQuery>) -> Answer<ops::AuditPage> {
     ops::read_audit(&app, &context, &query).await.map(axum::Json)
 }
 
-async fn read_keys(State(app): State<Arc<App>>, context: Context) -> Answer<ops::KeyInventory> {
+async fn read_keys(Bound(app): Bound, context: Context) -> Answer<ops::KeyInventory> {
     ops::read_keys(&app, &context).await.map(axum::Json)
+}
+
+async fn read_hsm(State(service): State<Arc<Service>>, context: Context) -> Answer<ops::HsmReport> {
+    ops::read_hsm(&service, &context).await.map(axum::Json)
 }

@@ -92,6 +92,13 @@ impl Authorities {
         })
     }
 
+    /// The keys that the certificates are for, by their `SubjectPublicKeyInfo`: what the token has to have.
+    pub(crate) fn keys(&self) -> Vec<(PublicKeyOf, Vec<u8>)> {
+        let [attestation, personalization] = &self.signing;
+        let certificates = [&self.root, &self.issuing, attestation, personalization];
+        ROWS.iter().zip(certificates).map(|((_, key), certificate)| (*key, certificate.key().to_der())).collect()
+    }
+
     /// The root's DER.
     pub fn root_der(&self) -> &[u8] {
         self.root.der()

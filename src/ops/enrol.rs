@@ -11,6 +11,7 @@ use tillward_hsm::{HsmError, Ikid, KeyPurpose, OpenEnrolment, Refusal as HsmRefu
 
 use super::challenge::sign;
 use super::context::Context;
+use super::enrolment_parameters::transport_kind;
 use super::error::{OpError, Refusal};
 use super::issue_certificate::{Issued, issue_merchant_certificate};
 use super::reason::Reason;
@@ -28,7 +29,6 @@ use crate::enrolment::package::{InitialKeyAlgorithm, InitialKeyUsage, Personaliz
 use crate::enrolment::request::EnrolmentRequest;
 use crate::enrolment::state::{ActivationState, DeviceState};
 use crate::enrolment::transcript::{MacVerified, Transcript, recognise};
-use crate::enrolment::transport::TransportAlgorithm;
 use crate::id::DeviceId;
 use crate::pki::request::ProvenRequest;
 use crate::store::{self, SealedSecret, StoreError};
@@ -158,15 +158,13 @@ impl Parsed {
         if challenge.ikid() != &activation.ikid {
             return Err(Reason::ChallengeInvalid.into());
         }
-        let transport = match settings.transport.algorithm_of(&request.transport_kid) {
-            Some(TransportAlgorithm::RsaOaep | TransportAlgorithm::RsaOaep256) => TransportKind::Rsa,
-            Some(TransportAlgorithm::Ecdh) => TransportKind::Ecdh,
-            None => return Err(Reason::TransportKeyUnknown.into()),
+        let Some(algorithm) = settings.transport.algorithm_of(&request.transport_kid) else {
+            return Err(Reason::TransportKeyUnknown.into());
         };
         let proven = ProvenRequest::prove(&request.csr).map_err(|error| Reason::RequestProofInvalid.with(error.to_string()))?;
         let evidence = Evidence::parse(&request.evidence, &challenge)?;
         let transcript = Transcript::enrolment(request, &challenge, &evidence);
-        Ok(Self { evidence, transcript, proven, transport })
+        Ok(Self { evidence, transcript, proven, transport: transport_kind(algorithm) })
     }
 }
 

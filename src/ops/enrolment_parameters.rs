@@ -21,6 +21,14 @@ pub async fn enrolment_parameters(app: &App, form: ParametersForm) -> Result<Str
     sign(app, SigningKey::Attestation, unsigned).await
 }
 
+/// What the HSM calls it.
+pub(crate) fn transport_kind(algorithm: TransportAlgorithm) -> TransportKind {
+    match algorithm {
+        TransportAlgorithm::RsaOaep | TransportAlgorithm::RsaOaep256 => TransportKind::Rsa,
+        TransportAlgorithm::Ecdh => TransportKind::Ecdh,
+    }
+}
+
 /// The transport keys that the HSM has and can use. Without the one of the key agreement nothing stands still: a module may not have it, and
 /// a token made before does not.
 pub(crate) async fn transport_keys(hsm: &Hsm) -> Result<TransportKeys, HsmError> {

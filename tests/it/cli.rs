@@ -9,8 +9,22 @@ use serde_json::Value;
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 13] =
-    ["demo", "new", "init", "serve", "doctor", "merchant", "terminal", "activation", "device", "clearance", "payment", "key", "audit"];
+const NOUNS: [&str; 14] = [
+    "demo",
+    "new",
+    "init",
+    "serve",
+    "doctor",
+    "merchant",
+    "terminal",
+    "activation",
+    "device",
+    "clearance",
+    "payment",
+    "key",
+    "hsm",
+    "audit",
+];
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM)

@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_input;
 mod cli;
+mod container;
 mod faults;
 mod flow;
 mod kryoptic;
@@ -17,3 +18,4 @@ mod software;
 mod store;
 mod storm;
 mod token;
+mod weather;

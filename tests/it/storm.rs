@@ -24,10 +24,10 @@ const ABREAST: usize = 8;
 const WINDOW: u64 = 80_000;
 
 /// `SplitMix64` (Steele, Lea, Flood 2014): a seed that is printed gives the same moments again.
-struct Moments(u64);
+pub(crate) struct Moments(u64);
 
 impl Moments {
-    fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         let seed = number("TILLWARD_STORM_SEED").unwrap_or_else(|| {
             let mut random = [0; 8];
             getrandom::fill(&mut random).expect("random bytes");
@@ -37,7 +37,7 @@ impl Moments {
         Self(seed)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -47,7 +47,7 @@ impl Moments {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is configured by its environment")]
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
@@ -193,7 +193,7 @@ async fn after_the_kill(
 }
 
 /// The database knows exactly these phones, and the audit log one enrolment of each.
-async fn everything_adds_up(scene: &Scene, devices: &BTreeSet<String>) {
+pub(crate) async fn everything_adds_up(scene: &Scene, devices: &BTreeSet<String>) {
     let mut known = BTreeSet::new();
     let mut after = String::new();
     loop {

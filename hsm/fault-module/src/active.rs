@@ -138,3 +138,50 @@ impl RuleSet {
         plan
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::Script;
+
+    fn rules(text: &str, installed: SystemTime) -> RuleSet {
+        let hits = Box::leak(Box::new(AtomicU64::new(0)));
+        let script = Script::parse(text).expect("a script");
+        let own = || Counter::Own(AtomicU64::new(0));
+        let rules = script.rules.into_iter().map(|(_, rule)| Arc::new(Active::new(rule, installed, hits, own())));
+        RuleSet { rules: rules.collect(), settings: script.settings }
+    }
+
+    #[test]
+    fn the_first_code_wins_and_everything_else_adds_up() {
+        let now = SystemTime::UNIX_EPOCH;
+        let text =
+            "C_Sign delay 1ms\nC_Sign return 1\n* return 2\nC_Sign after delay 2ms\nC_Login hang\nC_Sign after return 3\nC_Sign corrupt";
+        let rules = rules(text, now);
+        let plan = rules.plan(Function::Sign, true, now);
+        assert_eq!((plan.refuse, plan.deny), (Some(1), Some(3)));
+        assert_eq!((plan.before.len(), plan.after.len(), plan.damage.len()), (1, 1, 1));
+        let plan = rules.plan(Function::Sign, false, now);
+        assert!(plan.damage.is_empty(), "there is no output to damage");
+        let plan = rules.plan(Function::Verify, false, now);
+        assert_eq!((plan.refuse, plan.before.len()), (Some(2), 0));
+    }
+
+    #[test]
+    fn every_rule_counts_every_call_that_it_could_hit() {
+        let now = SystemTime::UNIX_EPOCH;
+        let rules = rules("C_Sign on 1 return 1\nC_Sign on 2 return 2\nC_Sign output on 2 return 3", now);
+        let codes = [false, false, true, true].map(|output| rules.plan(Function::Sign, output, now).refuse);
+        assert_eq!(codes, [Some(1), Some(2), None, Some(3)]);
+    }
+
+    #[test]
+    fn a_rule_that_is_lifted_or_whose_time_has_passed_is_over() {
+        let now = SystemTime::UNIX_EPOCH;
+        let rules = rules("C_Sign for 1s hang\nC_Sign hang", now);
+        let over = |after| [0, 1].map(|rule: usize| rules.rules[rule].is_over(now + Duration::from_millis(after)));
+        assert_eq!((over(999), over(1_000)), ([false, false], [true, false]));
+        rules.rules[1].lift();
+        assert_eq!(over(0), [false, true]);
+    }
+}

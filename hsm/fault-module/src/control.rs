@@ -1,5 +1,6 @@
 //! The control socket: a line in, a line or more out, the last of which begins with `ok` or `error`.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -41,14 +42,17 @@ fn serve(path: &Path) {
 
 /// Nothing if a living process has the socket.
 fn bind(path: &Path) -> io::Result<Option<UnixListener>> {
+    // Of several that find the socket dead, one removes it: the next would remove a living one.
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = File::options().write(true).create(true).truncate(false).open(lock)?;
+    lock.lock()?;
     match UnixListener::bind(path) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if UnixStream::connect(path).is_err() {
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+                std::fs::remove_file(path)?;
+                return UnixListener::bind(path).map(Some);
             }
             Ok(None)
         }

@@ -70,3 +70,60 @@ impl Gate {
         done
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn calls_pass_together_but_not_while_a_fault_is_alone() {
+        let gate = Gate::default();
+        let (alone, inside) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        gate.pass(|| {
+                            inside.fetch_add(1, Ordering::SeqCst);
+                            assert!(!alone.load(Ordering::SeqCst));
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        });
+                    }
+                });
+            }
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        gate.alone(|| {
+                            assert!(!alone.swap(true, Ordering::SeqCst));
+                            assert_eq!(inside.load(Ordering::SeqCst), 0);
+                            alone.store(false, Ordering::SeqCst);
+                        });
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_call_that_does_not_end_is_not_waited_for() {
+        let gate = Gate::default();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                gate.pass(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            });
+            while gate.inside.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            gate.alone(|| done.store(true, Ordering::SeqCst));
+        });
+        gate.pass(|| ());
+    }
+}

@@ -207,3 +207,51 @@ impl Counts {
         self.of(function, Count::Reached)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_place_however_many_ask_for_it_at_once() {
+        let state = State::private();
+        let places = std::thread::scope(|scope| {
+            let threads = [0; 8].map(|_| scope.spawn(|| std::ptr::from_ref(state.rule_counter(7).expect("room")) as usize));
+            threads.map(|thread| thread.join().expect("no panic"))
+        });
+        assert!(places.iter().all(|place| *place == places[0]));
+        assert_ne!(std::ptr::from_ref(state.rule_counter(8).expect("room")) as usize, places[0]);
+    }
+
+    #[test]
+    fn sessions_of_the_living_count_and_a_place_of_the_dead_is_given_again() {
+        let state = State::private();
+        let me = this_process();
+        assert!(is_alive(me));
+        // Process 1 lives, but did not begin then.
+        let dead = 1;
+        state.sessions_of(dead).expect("room").store(5, Ordering::SeqCst);
+        assert_eq!(state.sessions(), 0);
+        let mine = state.sessions_of(me).expect("room");
+        assert_eq!(mine.load(Ordering::SeqCst), 0, "nothing is left of the dead");
+        mine.store(3, Ordering::SeqCst);
+        assert_eq!(state.sessions(), 3);
+    }
+
+    #[test]
+    fn a_file_is_shared_and_another_file_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state");
+        let [one, two] = [(); 2].map(|()| State::open(&path).expect("opens"));
+        one.count(Function::Login, Count::Called);
+        two.count(Function::Login, Count::Called);
+        assert_eq!(one.counted(Function::Login, Count::Called), 2);
+        let read = Counts::read(&path).expect("reads");
+        assert_eq!((read.called("C_Login"), read.failed("C_Login"), read.called("C_Log")), (Some(2), Some(0), None));
+        for other in [vec![1; WORDS * 8], vec![0; 10]] {
+            std::fs::write(directory.path().join("other"), other).expect("writes");
+            assert!(State::open(&directory.path().join("other")).is_err());
+            assert!(Counts::read(&directory.path().join("other")).is_err());
+        }
+    }
+}

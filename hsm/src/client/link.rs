@@ -2,82 +2,126 @@
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream as StdStream;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
-use crate::error::{HsmError, Outage, Refusal};
+use crate::error::Refusal;
 use crate::frame;
 use crate::op::{Answer, Asked, Operation, Response};
 
-type Waiting = HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>;
+/// Why a call has no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It was not sent: the connection takes nothing more.
+    NotSent,
+    /// It was sent, and the host ended or was given up before it answered. It may have been done.
+    Lost,
+    /// No answer within the deadline. It may have been done.
+    Deadline,
+    /// The host refused or could not do it.
+    Refused(Refusal),
+}
 
-/// A connection. Dropping every clone ends it, and with it the host.
+/// What is on its way, whether somebody still waits for it or not.
+#[derive(Debug)]
+struct Traffic {
+    outstanding: usize,
+    /// When something came from the host, or the first of what is outstanding was sent.
+    since: Instant,
+}
+
+struct Shared {
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>>>,
+    traffic: Mutex<Traffic>,
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent(&self) {
+        let mut traffic = self.traffic();
+        if traffic.outstanding == 0 {
+            traffic.since = Instant::now();
+        }
+        traffic.outstanding = traffic.outstanding.saturating_add(1);
+    }
+
+    fn heard(&self) {
+        let mut traffic = self.traffic();
+        traffic.outstanding = traffic.outstanding.saturating_sub(1);
+        traffic.since = Instant::now();
+    }
+}
+
+/// A connection. Dropping every clone ends it, and with it a host that is a child.
 pub(super) struct Link {
-    waiting: Arc<Mutex<Option<Waiting>>>,
+    shared: Arc<Shared>,
     next: AtomicU64,
-    in_flight: AtomicUsize,
-    /// Calls in a row that ran into their deadline without any answer in between.
-    overdue: Arc<AtomicUsize>,
     frames: Mutex<Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>>,
     closed: watch::Receiver<bool>,
-    /// Told when the host seems to hang.
-    pub(super) hangs: Notify,
-    patience: usize,
+    finished: AtomicBool,
 }
 
 /// Forgets a call whose caller does not wait any more.
-struct Forget<'a> {
-    link: &'a Link,
-    id: u64,
-}
+struct Forget<'a>(&'a Shared, u64);
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.link.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if let Some(waiting) = self.link.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            waiting.remove(&self.id);
+        if let Some(waiting) = self.0.waiting().as_mut() {
+            waiting.remove(&self.1);
         }
     }
 }
 
 impl Link {
-    /// Takes the connection over. `patience` calls in a row without an answer mean that the host hangs.
-    pub(super) fn new(stream: StdStream, patience: usize) -> std::io::Result<Arc<Self>> {
+    /// Takes the connection over.
+    pub(super) fn new(stream: StdStream) -> std::io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
         let (read, write) = UnixStream::from_std(stream)?.into_split();
         let (frames, outgoing) = mpsc::unbounded_channel();
         let (close, closed) = watch::channel(false);
-        let waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-        let overdue = Arc::new(AtomicUsize::new(0));
+        let traffic = Mutex::new(Traffic { outstanding: 0, since: Instant::now() });
+        let shared = Arc::new(Shared { waiting: Mutex::new(Some(HashMap::new())), traffic });
         tokio::spawn(send(write, outgoing));
-        tokio::spawn(receive(read, waiting.clone(), overdue.clone(), close));
-        Ok(Arc::new(Self {
-            waiting,
-            next: AtomicU64::new(1),
-            in_flight: AtomicUsize::new(0),
-            overdue,
-            frames: Mutex::new(Some(frames)),
-            closed,
-            hangs: Notify::new(),
-            patience,
-        }))
+        tokio::spawn(receive(read, shared.clone(), close));
+        let (next, frames, finished) = (AtomicU64::new(1), Mutex::new(Some(frames)), AtomicBool::new(false));
+        Ok(Arc::new(Self { shared, next, frames, closed, finished }))
     }
 
     /// How many calls wait for their answer.
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
+        self.shared.waiting().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Whether it takes calls.
+    pub(super) fn is_open(&self) -> bool {
+        !self.finished.load(Ordering::SeqCst) && !*self.closed.borrow()
     }
 
     /// Sends no more; the host answers what it has and ends.
     pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::SeqCst);
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Tells everybody who waits that no answer is to be waited for.
+    pub(super) fn give_up(&self) {
+        if let Some(waiting) = self.shared.waiting().as_mut() {
+            waiting.clear();
+        }
     }
 
     /// Resolves when the host has closed its end.
@@ -87,33 +131,46 @@ impl Link {
         drop(closed.wait_for(|closed| *closed).await);
     }
 
-    /// One operation, one answer. [`Outage::Replaced`] means that it was not sent, because another host has taken over.
-    pub(super) async fn call(&self, operation: &Operation, deadline: Duration) -> Result<Answer, HsmError> {
-        let ended = || HsmError::Unavailable(Outage::Ended);
+    /// Whether the host was asked and has said nothing for so long.
+    pub(super) fn is_silent(&self, stuck: Duration) -> bool {
+        let traffic = self.shared.traffic();
+        traffic.outstanding > 0 && traffic.since.elapsed() >= stuck
+    }
+
+    /// Resolves when the host was asked and has said nothing for so long. Two looks, because this process itself may have slept, with the answers
+    /// ready to be read.
+    pub(super) async fn falls_silent(&self, stuck: Duration) {
+        let tick = (stuck / 16).clamp(Duration::from_millis(5), Duration::from_millis(100));
+        let mut silent = false;
+        loop {
+            tokio::time::sleep(tick).await;
+            let still = self.is_silent(stuck);
+            if silent && still {
+                return;
+            }
+            silent = still;
+        }
+    }
+
+    /// One operation, one answer.
+    pub(super) async fn call(&self, operation: &Operation, deadline: Duration) -> Result<Answer, Failed> {
         let id = self.next.fetch_add(1, Ordering::SeqCst);
         let budget_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         let frame = frame::encode(&Asked { id, budget_ms, operation })
-            .map_err(|_| HsmError::Refused(Refusal::InvalidInput { what: "request longer than a frame".to_owned() }))?;
+            .map_err(|_| Failed::Refused(Refusal::InvalidInput { what: "request longer than a frame".to_owned() }))?;
         let (answer, answered) = oneshot::channel();
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let _forget = Forget { link: self, id };
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut().ok_or_else(ended)?.insert(id, answer);
-        self.frames
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .ok_or(HsmError::Unavailable(Outage::Replaced))?
-            .send(frame)
-            .map_err(|_| ended())?;
+        self.shared.waiting().as_mut().ok_or(Failed::NotSent)?.insert(id, answer);
+        let _forget = Forget(&self.shared, id);
+        {
+            let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+            let frames = frames.as_ref().ok_or(Failed::NotSent)?;
+            self.shared.sent();
+            frames.send(frame).map_err(|_| Failed::NotSent)?;
+        }
         match tokio::time::timeout(deadline, answered).await {
-            Ok(Ok(result)) => Ok(result?),
-            Ok(Err(_)) => Err(ended()),
-            Err(_) => {
-                if self.overdue.fetch_add(1, Ordering::SeqCst).saturating_add(1) >= self.patience {
-                    self.hangs.notify_one();
-                }
-                Err(HsmError::Deadline)
-            }
+            Ok(Ok(result)) => result.map_err(Failed::Refused),
+            Ok(Err(_)) => Err(Failed::Lost),
+            Err(_) => Err(Failed::Deadline),
         }
     }
 }
@@ -127,18 +184,18 @@ async fn send(mut write: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceiver<Z
     // Dropping the half shuts the direction down: the host reads the end of the stream.
 }
 
-async fn receive(mut read: OwnedReadHalf, waiting: Arc<Mutex<Option<Waiting>>>, overdue: Arc<AtomicUsize>, close: watch::Sender<bool>) {
+async fn receive(mut read: OwnedReadHalf, shared: Arc<Shared>, close: watch::Sender<bool>) {
     while let Some(Response { id, result }) = response(&mut read).await {
-        overdue.store(0, Ordering::SeqCst);
-        let caller = waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|waiting| waiting.remove(&id));
+        shared.heard();
+        let caller = shared.waiting().as_mut().and_then(|waiting| waiting.remove(&id));
         // Nobody waits for an answer that came after its deadline.
         if let Some(caller) = caller {
             drop(caller.send(result));
         }
     }
-    // Dropping the senders tells every caller that the host ended.
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // First, so that nobody who is told that the host ended asks it again.
     close.send_replace(true);
+    shared.waiting().take();
 }
 
 async fn response(read: &mut OwnedReadHalf) -> Option<Response> {

@@ -1,26 +1,39 @@
 //! What the service holds: a cloneable, async handle on one or more HSM hosts.
 
+mod breaker;
 mod call;
+mod counts;
+mod identity;
 mod link;
+mod process;
+mod route;
+mod seat;
 mod supervisor;
+mod view;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::{HsmError, Outage};
-use crate::model::{Finding, HostStatus};
+use crate::model::{Budget, Finding};
 use crate::op::{Answer, Operation};
 use crate::uri::Pkcs11Uri;
-use link::Link;
-use supervisor::{Phase, Source, State};
+use route::Place;
+use seat::{Phase, Seat, Shared};
+
+pub use breaker::BreakerState;
+pub use counts::{BUCKETS, CallCount};
+pub use identity::Identity;
+pub use view::{HostView, HsmView};
 
 /// How the hosts are run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HsmConfig {
     /// The `tillward` binary.
     pub executable: PathBuf,
@@ -46,6 +59,9 @@ pub struct HsmConfig {
     pub recycle_objects: u64,
     /// Resident memory above which a host is replaced, KiB.
     pub recycle_kib: u64,
+    /// A host that listens on this socket, in a container or under another user, instead of processes of our own: executable, environment, URI,
+    /// sessions and number of hosts are its own affair then.
+    pub socket: Option<PathBuf>,
     /// Whether the host does ceremonies.
     pub ceremony: bool,
     /// What the host logs on standard error: a level, or tracing's filter syntax.
@@ -68,6 +84,7 @@ impl HsmConfig {
             stuck: Duration::from_secs(2),
             recycle_objects: 1_000_000,
             recycle_kib: 512 * 1024,
+            socket: None,
             ceremony: false,
             log: "info".to_owned(),
         }
@@ -81,28 +98,62 @@ pub struct Hsm {
 }
 
 struct Inner {
-    config: Arc<HsmConfig>,
-    permits: Semaphore,
-    hosts: Vec<watch::Receiver<State>>,
-    shutdown: watch::Sender<bool>,
-    supervisors: Mutex<Vec<JoinHandle<()>>>,
+    config: tokio::sync::watch::Sender<Arc<HsmConfig>>,
+    places: AtomicUsize,
+    closed: AtomicBool,
+    shared: Arc<Shared>,
+    seats: Mutex<Vec<Taken>>,
+}
+
+/// A seat with the task that keeps it.
+struct Taken {
+    seat: Arc<Seat>,
+    supervisor: JoinHandle<()>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for supervisor in self.supervisors.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            supervisor.abort();
+        for taken in self.seats.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            taken.supervisor.abort();
         }
     }
 }
 
 impl std::fmt::Debug for Hsm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hsm({} hosts)", self.inner.hosts.len())
+        write!(f, "Hsm({} hosts)", self.seats().len())
+    }
+}
+
+impl HsmConfig {
+    fn within_bounds(mut self) -> Self {
+        // A ceremony changes what a host knows of the keys, so there is only one to tell; behind a socket there is one.
+        self.hosts = if self.ceremony || self.socket.is_some() { 1 } else { self.hosts.clamp(1, 16) };
+        self.workers = self.workers.clamp(1, 256);
+        self.queue = self.queue.clamp(1, 65_536);
+        self.stuck = self.stuck.max(Duration::from_millis(100));
+        self
     }
 }
 
 impl Hsm {
+    /// Starts the hosts, or reaches the one behind the socket, and does not wait for them: until one serves, calls are refused.
+    pub fn open(config: HsmConfig) -> Self {
+        let config = Arc::new(config.within_bounds());
+        let hosts = config.hosts;
+        let hsm = Self {
+            inner: Arc::new(Inner {
+                config: tokio::sync::watch::Sender::new(config),
+                places: AtomicUsize::new(0),
+                closed: AtomicBool::new(false),
+                shared: Shared::new(),
+                seats: Mutex::default(),
+            }),
+        };
+        hsm.seat(hosts);
+        hsm
+    }
+
     /// Starts the hosts and waits until one has logged in and tested the token. With [`HsmConfig::ceremony`], a host that is not ready will do:
     /// a ceremony is what makes it ready.
     ///
@@ -110,7 +161,13 @@ impl Hsm {
     /// [`HsmError::Unavailable`], with the failed checks where a host got that far. The hosts are ended before it is returned.
     pub async fn start(config: HsmConfig) -> Result<Self, HsmError> {
         let tolerant = config.ceremony;
-        Self::start_for_diagnosis(config).await?.demand(tolerant).await
+        let hsm = Self::start_for_diagnosis(config).await?;
+        if tolerant || hsm.is_ready() {
+            return Ok(hsm);
+        }
+        let problems = hsm.problems();
+        hsm.shutdown().await;
+        Err(HsmError::Unavailable(Outage::NotReady(problems)))
     }
 
     /// Uses the host that listens on `socket` instead of starting one: it may run in a container or under another user. Executable,
@@ -119,18 +176,7 @@ impl Hsm {
     /// # Errors
     /// As [`Self::start`].
     pub async fn attach(config: HsmConfig, socket: PathBuf) -> Result<Self, HsmError> {
-        let tolerant = config.ceremony;
-        Self::open(HsmConfig { hosts: 1, ..config }, &Source::Socket(socket)).await?.demand(tolerant).await
-    }
-
-    async fn demand(self, tolerant: bool) -> Result<Self, HsmError> {
-        let hsm = self;
-        if tolerant || hsm.ready().is_some() {
-            return Ok(hsm);
-        }
-        let problems = hsm.problems();
-        hsm.shutdown().await;
-        Err(HsmError::Unavailable(Outage::NotReady(problems)))
+        Self::start(HsmConfig { socket: Some(socket), ..config }).await
     }
 
     /// Starts the hosts and waits until one answers, whatever it says of itself: for the doctor, who wants to hear it.
@@ -138,29 +184,12 @@ impl Hsm {
     /// # Errors
     /// [`HsmError::Unavailable`] if no host answers.
     pub async fn start_for_diagnosis(config: HsmConfig) -> Result<Self, HsmError> {
-        Self::open(config, &Source::Child).await
-    }
-
-    async fn open(mut config: HsmConfig, source: &Source) -> Result<Self, HsmError> {
-        // A ceremony changes what a host knows of the keys, so there is only one to tell.
-        config.hosts = if config.ceremony { 1 } else { config.hosts.clamp(1, 16) };
-        config.workers = config.workers.clamp(1, 256);
-        config.queue = config.queue.clamp(1, 65_536);
-        let config = Arc::new(config);
-        let (shutdown, told) = watch::channel(false);
-        let (mut hosts, mut supervisors) = (Vec::new(), Vec::new());
-        for _ in 0..config.hosts {
-            let (state, seen) = watch::channel(State { generation: 0, phase: Phase::Starting });
-            supervisors.push(tokio::spawn(supervisor::supervise(config.clone(), source.clone(), state, told.clone())));
-            hosts.push(seen);
-        }
-        let permits = Semaphore::new(config.queue);
-        let hsm = Self { inner: Arc::new(Inner { config, permits, hosts, shutdown, supervisors: Mutex::new(supervisors) }) };
+        let hsm = Self::open(config);
         let mut outage = Outage::NotStarted;
         let mut up = false;
-        for host in &hsm.inner.hosts {
-            match settled(host, 0).await {
-                Phase::Up(..) => up = true,
+        for seat in hsm.seats() {
+            match hsm.settled(&seat, 0).await {
+                Phase::Up(_) => up = true,
                 Phase::Down(reason) => outage = reason,
                 Phase::Starting => {}
             }
@@ -172,82 +201,150 @@ impl Hsm {
         Err(HsmError::Unavailable(outage))
     }
 
+    /// Waits until a host serves, or until each has said that it does not, but no longer than `limit`. Whether one serves.
+    pub async fn first_word(&self, limit: Duration) -> bool {
+        let said = async {
+            for seat in self.seats() {
+                self.settled(&seat, 0).await;
+                if self.is_ready() {
+                    break;
+                }
+            }
+        };
+        drop(tokio::time::timeout(limit, said).await);
+        self.is_ready()
+    }
+
+    /// Resolves when a host serves.
+    pub async fn ready(&self) {
+        let mut news = self.inner.shared.news.subscribe();
+        // The sender lives as long as this.
+        drop(news.wait_for(|_| self.is_ready()).await);
+    }
+
+    /// Whether a host serves.
+    pub fn is_ready(&self) -> bool {
+        self.seats().iter().any(|seat| seat.up().is_some_and(|(up, admitted)| up.serves() && admitted))
+    }
+
+    /// From now on, only hosts serve whose token is this one. Hosts that serve now are compared first.
+    pub fn bind(&self, identity: Identity) {
+        self.inner.shared.identity.send_replace(Arc::new(identity));
+        for seat in self.seats() {
+            seat.compare_again();
+        }
+    }
+
+    /// Runs the hosts by another configuration. Where one serves, it goes only when its successor serves.
+    pub fn reconfigure(&self, config: HsmConfig) {
+        let config = config.within_bounds();
+        if *self.config() == config {
+            return;
+        }
+        let hosts = config.hosts;
+        self.inner.config.send_replace(Arc::new(config));
+        self.seat(hosts);
+    }
+
+    /// As many seats as hosts.
+    fn seat(&self, hosts: usize) {
+        let mut seats = self.inner.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = hosts.min(seats.len());
+        for spare in seats.drain(kept..) {
+            spare.seat.stop.send_replace(true);
+        }
+        while seats.len() < hosts && !self.inner.closed.load(Ordering::SeqCst) {
+            let seat = Seat::new(self.inner.shared.clone());
+            let supervisor = tokio::spawn(supervisor::supervise(seat.clone(), self.inner.config.subscribe()));
+            seats.push(Taken { seat, supervisor });
+        }
+    }
+
     /// Ends the hosts in order: no new calls, those in flight are answered, the module is finalised.
     pub async fn shutdown(&self) {
-        self.inner.permits.close();
-        self.inner.shutdown.send_replace(true);
-        let supervisors: Vec<_> = self.inner.supervisors.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        self.inner.closed.store(true, Ordering::SeqCst);
+        let mut supervisors = Vec::new();
+        for taken in self.inner.seats.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            taken.seat.stop.send_replace(true);
+            supervisors.push(taken.supervisor);
+        }
+        self.inner.shared.tell();
         for supervisor in supervisors {
             drop(supervisor.await);
         }
     }
 
-    /// A ready host with the fewest calls in flight.
-    fn ready(&self) -> Option<Arc<Link>> {
-        self.links().filter(|(_, status)| status.is_ready()).map(|(link, _)| link).min_by_key(|link| link.in_flight())
+    fn config(&self) -> Arc<HsmConfig> {
+        self.inner.config.borrow().clone()
     }
 
-    fn links(&self) -> impl Iterator<Item = (Arc<Link>, Arc<HostStatus>)> {
-        self.inner.hosts.iter().filter_map(|host| match &host.borrow().phase {
-            Phase::Up(link, status) => Some((link.clone(), status.clone())),
-            Phase::Starting | Phase::Down(_) => None,
-        })
+    fn seats(&self) -> Vec<Arc<Seat>> {
+        self.inner.seats.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|taken| taken.seat.clone()).collect()
     }
 
-    fn problems(&self) -> Vec<Finding> {
-        self.links().flat_map(|(_, status)| status.problems().cloned().collect::<Vec<_>>()).collect()
+    /// The checks that failed at the hosts, first those of the first.
+    pub fn problems(&self) -> Vec<Finding> {
+        self.seats().iter().filter_map(|seat| seat.up()).flat_map(|(up, _)| up.problems()).collect()
     }
 
-    /// Why there is no host to ask.
-    fn outage(&self) -> Outage {
-        let down = self.inner.hosts.iter().find_map(|host| match &host.borrow().phase {
-            Phase::Down(outage) => Some(outage.clone()),
-            Phase::Starting | Phase::Up(..) => None,
-        });
-        down.unwrap_or(Outage::Ended)
-    }
-
-    async fn ask(&self, operation: Operation) -> Result<Answer, HsmError> {
-        self.ask_within(operation, self.inner.config.deadline).await
-    }
-
-    /// Sends the operation to the least loaded host; to one that is not ready only if there is no other, and it says itself what it can do.
-    async fn ask_within(&self, operation: Operation, deadline: Duration) -> Result<Answer, HsmError> {
-        let _permit = self.inner.permits.try_acquire().map_err(|error| match error {
-            tokio::sync::TryAcquireError::NoPermits => HsmError::Busy,
-            tokio::sync::TryAcquireError::Closed => HsmError::Unavailable(Outage::ShuttingDown),
-        })?;
-        loop {
-            let link = self.ready().or_else(|| self.links().map(|(link, _)| link).min_by_key(|link| link.in_flight()));
-            let link = link.ok_or_else(|| HsmError::Unavailable(self.outage()))?;
-            match link.call(&operation, deadline).await {
-                // Not sent: the successor is there already, or there is none and the next look tells so.
-                Err(HsmError::Unavailable(Outage::Replaced)) if !self.is_current(&link) => {}
-                result => return result,
-            }
+    /// The hosts as they are shown.
+    pub fn view(&self) -> HsmView {
+        let config = self.config();
+        let used = u64::try_from(self.inner.places.load(Ordering::SeqCst)).unwrap_or(u64::MAX);
+        HsmView {
+            ready: self.is_ready(),
+            queue: Budget { used, most: u64::try_from(config.queue).ok(), token: None },
+            repeats: self.inner.shared.counts.repeats(),
+            hosts: self.seats().iter().map(|seat| seat.view(config.socket.is_some())).collect(),
         }
     }
 
-    fn is_current(&self, link: &Arc<Link>) -> bool {
-        self.links().any(|(current, _)| Arc::ptr_eq(&current, link))
+    /// The calls so far, by the operation's name.
+    pub fn calls(&self) -> BTreeMap<&'static str, CallCount> {
+        self.inner.shared.counts.calls()
+    }
+
+    async fn ask(&self, operation: Operation) -> Result<Answer, HsmError> {
+        let deadline = self.config().deadline;
+        self.ask_within(operation, deadline).await
+    }
+
+    async fn ask_within(&self, operation: Operation, deadline: Duration) -> Result<Answer, HsmError> {
+        let started = Instant::now();
+        let result = if self.inner.closed.load(Ordering::SeqCst) {
+            Err(HsmError::Unavailable(Outage::ShuttingDown))
+        } else {
+            match Place::take(&self.inner.places, self.config().queue) {
+                Some(_place) => self.route(&operation, deadline).await,
+                None => Err(HsmError::Busy),
+            }
+        };
+        self.inner.shared.counts.count(operation.name(), &result, started.elapsed());
+        result
     }
 
     /// Does what changes the token; where it `changed`, waits for the new host: the old one ends, because its view of the token is old.
     async fn change(&self, operation: Operation, deadline: Duration, changed: impl Fn(&Answer) -> bool) -> Result<Answer, HsmError> {
-        let before = self.inner.hosts.first().map_or(0, |host| host.borrow().generation);
+        let seat = self.seats().into_iter().next();
+        let before = seat.as_ref().map_or(0, |seat| seat.settled().1);
         let result = self.ask_within(operation, deadline).await;
         if result.as_ref().is_ok_and(changed)
-            && let Some(host) = self.inner.hosts.first()
+            && let Some(seat) = seat
         {
-            settled(host, before).await;
+            self.settled(&seat, before).await;
         }
         result
     }
-}
 
-/// The phase of a host that was started after `generation`, once it is up or down.
-async fn settled(host: &watch::Receiver<State>, generation: u64) -> Phase {
-    let mut host = host.clone();
-    let state = host.wait_for(|state| state.generation > generation && !matches!(state.phase, Phase::Starting)).await;
-    state.map_or(Phase::Down(Outage::Ended), |state| state.phase.clone())
+    /// The phase of a seat after `launches`, once its host is up or down.
+    async fn settled(&self, seat: &Seat, launches: u64) -> Phase {
+        let mut news = self.inner.shared.news.subscribe();
+        loop {
+            news.borrow_and_update();
+            let (phase, count) = seat.settled();
+            if (count > launches && !matches!(phase, Phase::Starting)) || news.changed().await.is_err() {
+                return phase;
+            }
+        }
+    }
 }

@@ -1,275 +1,222 @@
-//! Keeps one host running: starts it, waits for its first status, replaces it when it ends, hangs, bloats or is not ready.
+//! Keeps one seat taken: starts or reaches the host, watches over it, replaces it when it ends, hangs, has grown too large or is to be run otherwise.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::process::{Child, Command};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::HsmConfig;
-use super::link::Link;
-use crate::error::{HsmError, Outage};
-use crate::memory::resident_kib;
-use crate::model::{Finding, HostStatus};
-use crate::op::{Answer, Operation};
+use super::process::{Running, START, launch};
+use super::seat::Seat;
+use super::watch::{Event, fit, watch_over};
+use crate::error::Outage;
 
-/// A host may take this long until it has logged in and tested the token.
-const START: Duration = Duration::from_mins(1);
-/// A host that was asked to end may take this long.
-const END: Duration = Duration::from_secs(10);
+/// Pauses between tries grow from the first to the last: whatever ends a host, its end costs no more than the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A host that lived this long starts its back-off anew.
-const STEADY: Duration = Duration::from_secs(30);
-/// How often the memory of a host is looked at: SoftHSM 2.6.1 keeps 240 bytes of every key it ever derived.
-const LOOK: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A host that lived this long is replaced without a pause.
+const STEADY: Duration = Duration::from_secs(1);
 
-/// Where the host is.
-#[derive(Clone)]
-pub(super) enum Source {
-    /// A child of this process.
-    Child,
-    /// Somebody else's, behind its Unix socket.
-    Socket(PathBuf),
+/// Between tries.
+struct Pause(Duration);
+
+impl Pause {
+    /// Waits, longer each time; the first time not at all. Ends early if the configuration changes. False if it is time to stop.
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>, configs: &mut watch::Receiver<Arc<HsmConfig>>) -> bool {
+        let length = self.0;
+        self.0 = length.saturating_mul(2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => false,
+            () = tokio::time::sleep(length) => true,
+            Ok(()) = configs.changed() => true,
+        }
+    }
 }
 
-/// What is known of a host. `generation` counts the hosts there were, those that did not start too.
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) generation: u64,
-    pub(super) phase: Phase,
+/// A host that is to take the place of one that still runs.
+pub(super) struct Successor {
+    pub(super) task: JoinHandle<Result<Running, Outage>>,
+    pub(super) why: &'static str,
+    /// Held while a host is recycled: one at a time.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
-#[derive(Clone)]
-pub(super) enum Phase {
-    Starting,
-    /// It answers. With problems, it answers only what its state allows.
-    Up(Arc<Link>, Arc<HostStatus>),
-    Down(Outage),
+impl Drop for Successor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
-/// A host that has answered.
-struct Running {
-    child: Option<Child>,
-    link: Arc<Link>,
-    status: Arc<HostStatus>,
-    since: Instant,
+impl Successor {
+    fn start(seat: &Arc<Seat>, config: Arc<HsmConfig>, why: &'static str, turn: Option<OwnedSemaphorePermit>) -> Self {
+        let shared = seat.shared.clone();
+        let task = tokio::spawn(async move {
+            let mut running = launch(&shared, &config).await?;
+            // One that takes over from a host that serves has to serve; the others are taken as they are, after this.
+            let ready = async {
+                while !running.status.is_ready() {
+                    tokio::time::sleep(FIRST_PAUSE).await;
+                    running.look_again().await;
+                }
+            };
+            drop(tokio::time::timeout(START.min(config.stuck.saturating_mul(2)), ready).await);
+            Ok(running)
+        });
+        Self { task, why, _turn: turn }
+    }
 }
 
-enum Event {
-    Closed,
-    Hangs,
-    /// It is not ready, or it has grown too large: another one is to take over.
-    Replace,
-    Shutdown,
-}
-
-/// Runs until `shutdown` says so, or the token refuses the PIN.
-pub(super) async fn supervise(config: Arc<HsmConfig>, source: Source, state: watch::Sender<State>, mut shutdown: watch::Receiver<bool>) {
-    let mut pause = FIRST_PAUSE;
+/// Runs until the seat is given up.
+pub(super) async fn supervise(seat: Arc<Seat>, mut configs: watch::Receiver<Arc<HsmConfig>>) {
+    let mut stop = seat.stop.subscribe();
+    let mut pause = Pause(Duration::ZERO);
+    // What is on its way out; each within a bounded time.
     let mut endings = JoinSet::new();
     let mut next = None;
+    let mut told = None;
     loop {
-        let running = match next.take() {
-            Some(running) => running,
-            None => match start(&config, &source, &state).await {
+        while endings.try_join_next().is_some() {}
+        let running = if let Some(running) = next.take() {
+            running
+        } else {
+            seat.starting();
+            let config = configs.borrow_and_update().clone();
+            let launched = tokio::select! {
+                launched = launch(&seat.shared, &config) => launched,
+                Ok(()) = configs.changed() => continue,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match launched {
                 Ok(running) => running,
                 Err(outage) => {
-                    tracing::error!(%outage, "there is no HSM host");
-                    state.send_modify(|state| {
-                        state.generation = state.generation.saturating_add(1);
-                        state.phase = Phase::Down(outage);
-                    });
-                    if paused(&mut pause, &mut shutdown).await {
+                    // Once, not at every try.
+                    if told.as_ref() != Some(&outage) {
+                        tracing::error!(%outage, "there is no HSM host");
+                        told = Some(outage.clone());
+                    }
+                    seat.down(outage, true);
+                    if pause.wait(&mut stop, &mut configs).await {
                         continue;
                     }
                     break;
                 }
-            },
+            }
         };
-        match watch_over(&config, &running, pause, &mut shutdown).await {
-            Event::Closed => {
-                let steady = running.since.elapsed() >= STEADY || config.ceremony;
-                let latched = running.is_latched();
-                running.end().await;
-                if latched {
-                    break;
-                }
+        told = None;
+        let mut compared = None;
+        let misfit = fit(&seat, &running.link, &running.status, &running.config, &mut compared).await;
+        seat.seated(running.up(misfit));
+        let ended = attend(&seat, running, compared, &mut configs, &mut stop, &mut endings).await;
+        match ended {
+            Ended::Followed(successor) => next = Some(successor),
+            Ended::Gone { steady } => {
                 if steady {
-                    pause = FIRST_PAUSE;
+                    pause = Pause(Duration::ZERO);
                 }
-                state.send_modify(|state| state.phase = Phase::Down(Outage::Ended));
-                if !paused(&mut pause, &mut shutdown).await {
+                if !pause.wait(&mut stop, &mut configs).await {
                     break;
                 }
             }
-            Event::Hangs => {
-                tracing::error!("the HSM host does not answer and is ended");
-                running.kill().await;
+            Ended::Stopped => break,
+        }
+    }
+    seat.down(Outage::ShuttingDown, false);
+    endings.join_all().await;
+}
+
+enum Ended {
+    /// Another host has answered and takes the seat.
+    Followed(Running),
+    /// Nobody is there.
+    Gone {
+        steady: bool,
+    },
+    Stopped,
+}
+
+/// Attends to one host until it leaves the seat.
+async fn attend(
+    seat: &Arc<Seat>,
+    running: Running,
+    mut compared: super::watch::Compared,
+    configs: &mut watch::Receiver<Arc<HsmConfig>>,
+    stop: &mut watch::Receiver<bool>,
+    endings: &mut JoinSet<()>,
+) -> Ended {
+    let mut successor: Option<Successor> = None;
+    let mut renewed = None;
+    let gone = |why: &'static str, outage: Outage| {
+        seat.replaced(why);
+        seat.down(outage, false);
+    };
+    loop {
+        let steady = running.since.elapsed() >= STEADY || running.config.ceremony;
+        let event = tokio::select! {
+            event = watch_over(seat, &running, &mut compared, successor.as_mut(), renewed) => event,
+            Ok(()) = configs.changed() => Event::Renew("reconfigured", None),
+            _ = stop.wait_for(|stop| *stop) => Event::Stop,
+        };
+        match event {
+            Event::Closed => {
+                gone("ended", Outage::Ended);
+                endings.spawn(running.end());
+                return adopt(successor, steady).await;
             }
-            // The new one answers before the old one goes: a caller always finds a host.
-            Event::Replace => {
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-                if let Ok(replacement) = launch(&config, &source).await {
-                    publish(&state, &replacement);
-                    next = Some(replacement);
-                    endings.spawn(running.end());
-                } else {
-                    next = Some(running);
+            Event::Silent => {
+                tracing::error!(pid = running.status.pid, "the HSM host does not answer and is replaced");
+                running.link.finish();
+                gone("silent", Outage::Silent);
+                running.link.give_up();
+                endings.spawn(running.kill());
+                return adopt(successor, steady).await;
+            }
+            Event::Renew(why, turn) => {
+                tracing::info!(pid = running.status.pid, why, "the HSM host gets a successor");
+                renewed = Some(Instant::now());
+                let config = configs.borrow_and_update().clone();
+                successor = Some(Successor::start(seat, config, why, turn));
+            }
+            Event::Successor(result) => {
+                let why = successor.take().map_or("", |successor| successor.why);
+                let serves = seat.up().is_some_and(|(up, admitted)| up.serves() && admitted);
+                match result {
+                    // The new one answers before the old one goes: a caller always finds a host.
+                    Ok(fresh) if fresh.status.is_ready() || !serves => {
+                        seat.replaced(why);
+                        endings.spawn(running.end());
+                        return Ended::Followed(fresh);
+                    }
+                    Ok(fresh) => {
+                        let problems = fresh.status.problems().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                        tracing::error!(why, problems, "the successor is not ready: the HSM host that serves stays");
+                        endings.spawn(fresh.end());
+                    }
+                    Err(outage) if serves => {
+                        tracing::error!(why, %outage, "there is no successor: the HSM host that serves stays");
+                    }
+                    Err(outage) => {
+                        gone(why, outage);
+                        endings.spawn(running.end());
+                        return Ended::Gone { steady };
+                    }
                 }
             }
-            Event::Shutdown => {
+            Event::Stop => {
+                seat.down(Outage::ShuttingDown, false);
                 running.end().await;
-                break;
+                return Ended::Stopped;
             }
         }
     }
-    endings.join_all().await;
-    let shut = *shutdown.borrow();
-    state.send_modify(|state| {
-        let pin = || Finding::failed("pin", None, "the token refused the PIN; correct it and start again");
-        state.phase = Phase::Down(if shut { Outage::ShuttingDown } else { Outage::NotReady(vec![pin()]) });
-    });
 }
 
-/// Waits before the next try, twice as long each time. False if it is time to shut down.
-async fn paused(pause: &mut Duration, shutdown: &mut watch::Receiver<bool>) -> bool {
-    let length = *pause;
-    *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-    tokio::select! {
-        () = tokio::time::sleep(length) => true,
-        _ = shutdown.wait_for(|shutdown| *shutdown) => false,
-    }
-}
-
-async fn watch_over(config: &HsmConfig, running: &Running, pause: Duration, shutdown: &mut watch::Receiver<bool>) -> Event {
-    // A host that is not ready is tried anew after the pause. Not where the PIN was refused: every try brings the token nearer to its lock.
-    // Not in a ceremony: it is about to change that.
-    let retry = async {
-        if running.status.is_ready() || running.is_latched() || config.ceremony {
-            std::future::pending::<()>().await;
-        } else {
-            tokio::time::sleep(pause).await;
-        }
-    };
-    tokio::select! {
-        () = running.link.closed() => Event::Closed,
-        () = running.link.hangs.notified() => Event::Hangs,
-        () = retry => Event::Replace,
-        () = running.bloats(config.recycle_kib) => {
-            tracing::warn!(pid = running.status.pid, "the HSM host has grown too large and is replaced");
-            Event::Replace
-        }
-        _ = shutdown.wait_for(|shutdown| *shutdown) => Event::Shutdown,
-    }
-}
-
-fn publish(state: &watch::Sender<State>, running: &Running) {
-    state.send_modify(|state| {
-        state.generation = state.generation.saturating_add(1);
-        state.phase = Phase::Up(running.link.clone(), running.status.clone());
-    });
-}
-
-async fn start(config: &HsmConfig, source: &Source, state: &watch::Sender<State>) -> Result<Running, Outage> {
-    state.send_modify(|state| state.phase = Phase::Starting);
-    let running = launch(config, source).await?;
-    publish(state, &running);
-    Ok(running)
-}
-
-async fn launch(config: &HsmConfig, source: &Source) -> Result<Running, Outage> {
-    let connected = match source {
-        Source::Child => spawn(config).map(|(child, stream)| (Some(child), stream)),
-        Source::Socket(path) => UnixStream::connect(path).map(|stream| (None, stream)),
-    };
-    let (child, stream) = connected.map_err(|error| {
-        tracing::error!(%error, "the HSM host could not be started or reached");
-        Outage::NotStarted
-    })?;
-    let link = Link::new(stream, config.workers.saturating_mul(4)).map_err(|_| Outage::NotStarted)?;
-    // The child is killed where it is dropped.
-    let status = match link.call(&Operation::Status, START).await {
-        Ok(Answer::Status(status)) => Arc::new(*status),
-        Ok(_) | Err(HsmError::Protocol) => return Err(Outage::NotStarted),
-        Err(_) => return Err(Outage::Ended),
-    };
-    for problem in status.problems() {
-        tracing::error!(pid = status.pid, %problem, "the HSM host is not ready");
-    }
-    Ok(Running { child, link, status, since: Instant::now() })
-}
-
-/// The host's standard input is its socket. It gets the configured environment and no other, and a process group of its own: a Ctrl-C is for
-/// the service, which ends its hosts in order.
-fn spawn(config: &HsmConfig) -> std::io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let mut command = Command::new(&config.executable);
-    command.arg("hsm-host");
-    command.arg("--workers").arg(config.workers.to_string());
-    command.arg("--queue").arg(config.queue.to_string());
-    command.arg("--sessions").arg(config.sessions.to_string());
-    if let Some(objects) = config.objects {
-        command.arg("--objects").arg(objects.to_string());
-    }
-    command.arg("--stuck-ms").arg(config.stuck.as_millis().to_string());
-    command.arg("--log").arg(&config.log);
-    if config.ceremony {
-        command.arg("--ceremony");
-    }
-    command.arg(config.uri.to_string());
-    command.env_clear().envs(&config.environment);
-    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::inherit());
-    command.process_group(0).kill_on_drop(true);
-    Ok((command.spawn()?, ours))
-}
-
-impl Running {
-    fn is_latched(&self) -> bool {
-        self.status.problems().any(|finding| finding.name == "pin")
-    }
-
-    /// Resolves when a child's resident memory is above the limit.
-    async fn bloats(&self, most_kib: u64) {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let Some(pid) = self.child.as_ref().and_then(Child::id) else { return std::future::pending().await };
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            if resident_kib(&status).is_some_and(|kib| kib > most_kib) {
-                return;
-            }
-        }
-    }
-
-    /// No more requests; the host answers what it has, finalises the module and exits. Killed if it does not.
-    async fn end(mut self) {
-        self.link.finish();
-        let Some(child) = &mut self.child else {
-            // Not ours to kill.
-            drop(tokio::time::timeout(END, self.link.closed()).await);
-            return;
-        };
-        match tokio::time::timeout(END, child.wait()).await {
-            Ok(Ok(status)) => tracing::info!(%status, "HSM host ended"),
-            Ok(Err(error)) => tracing::error!(%error, "the HSM host cannot be waited for"),
-            Err(_) => {
-                tracing::error!("the HSM host did not end and is killed");
-                self.kill().await;
-            }
-        }
-    }
-
-    async fn kill(mut self) {
-        self.link.finish();
-        if let Some(child) = &mut self.child
-            && let Err(error) = child.kill().await
-        {
-            tracing::error!(%error, "the HSM host could not be killed");
-        }
+/// A successor that is on its way takes the seat of a host that is gone already.
+async fn adopt(successor: Option<Successor>, steady: bool) -> Ended {
+    let Some(mut successor) = successor else { return Ended::Gone { steady } };
+    match (&mut successor.task).await {
+        Ok(Ok(running)) => Ended::Followed(running),
+        _ => Ended::Gone { steady },
     }
 }

@@ -100,8 +100,9 @@ pub fn run(mut args: HostArgs) -> ExitCode {
     let limit = if args.ceremony { Duration::from_mins(3) } else { args.stuck };
     let watchdog = Watchdog::new(workers, limit);
     let peers = Peers::new(listen.clone());
-    let mut allowed = vec![rustix::process::getuid().as_raw()];
-    allowed.extend(args.allow_uid);
+    let own = rustix::process::getuid().as_raw();
+    let mut allowed = vec![own];
+    allowed.extend(args.allow_uid.filter(|other| *other != own));
     tracing::info!(pid = std::process::id(), workers, ceremony = args.ceremony, "HSM host started");
     let host = Host::new(args);
     let served = std::thread::scope(|scope| {

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::keeper::Host;
 use super::worker::Job;
@@ -124,31 +126,52 @@ pub(super) fn serve_parent(host: &Host, peers: &Peers, jobs: &Sender<Job>) -> io
     read(UnixStream::from(descriptor), host, peers, jobs)
 }
 
-/// Serves everybody of the allowed users who connects to `path`.
+/// Serves everybody of the allowed users who connects to `path`, until SIGTERM (what stops a container) or SIGINT. Without a handler, the
+/// first process of a container would not hear them.
 pub(super) fn serve_socket(path: &Path, allowed: &[u32], host: &Host, peers: &Peers, jobs: &Sender<Job>) -> io::Result<()> {
     // What a dead host left behind; anything else at that path is not ours to delete.
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) && UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    // Another user connects through the socket's group: the folder's, if that is set-group-ID. Who it is, is asked of the kernel below.
+    let mode = if allowed.len() > 1 { 0o660 } else { 0o600 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    listener.set_nonblocking(true)?;
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     std::thread::scope(|scope| {
-        for stream in listener.incoming() {
-            if peers.is_stopped() {
-                break;
-            }
-            let stream = stream?;
-            let user = rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw();
-            if allowed.contains(&user) {
+        let ended = runtime.block_on(async {
+            loop {
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted?,
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                };
+                if peers.is_stopped() {
+                    break;
+                }
+                // Tokio's, because the process id of a peer outside this container is 0, which rustix 1.1 takes for an error.
+                let Ok(user) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
+                if !allowed.contains(&user) {
+                    tracing::warn!(user, "a connection of another user is refused");
+                    continue;
+                }
+                let stream = stream.into_std()?;
+                stream.set_nonblocking(false)?;
                 scope.spawn(move || {
                     if let Err(error) = read(stream, host, peers, jobs) {
                         tracing::warn!(%error, "a connection ended");
                     }
                 });
-            } else {
-                tracing::warn!(user, "a connection of another user is refused");
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        drop(listener);
+        // The scope waits for the readers.
+        peers.stop_intake();
+        ended
     })
 }

@@ -26,9 +26,7 @@ impl Faulty {
 
     /// What every process that has the module loaded obeys from its next call on.
     pub(crate) fn script(&self, rules: &str) {
-        let fresh = self.token.path("faults.new");
-        std::fs::write(&fresh, rules).expect("the script");
-        std::fs::rename(fresh, self.token.path("faults")).expect("takes its place");
+        tillward_fault_module::write_script(&self.token.path("faults"), rules).expect("a script");
     }
 
     fn state(&self) -> PathBuf {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use tillward::app::App;
 use tillward::cli::phone::sound_findings;
 use tillward::clock::Clock;
 use tillward::config::Config;
 use tillward::http::Listeners;
+use tillward::service::Service as Running;
 use tillward_device::code::ActivationCode;
 use tillward_device::enrolment::{Enrolment, PendingEnrolment};
 use tillward_device::message::{AttestationRequest, ChallengeAnswer, Purpose};
@@ -25,7 +25,7 @@ use crate::service::{PROGRAM, Service};
 struct Standing {
     scene: Scene,
     clock: Clock,
-    app: Arc<App>,
+    app: Arc<Running>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
@@ -40,7 +40,8 @@ impl Standing {
         let listeners = Listeners::bind(&config).await.expect("binds");
         let addresses = listeners.addresses().expect("addresses");
         let url = format!("https://{}", addresses.device);
-        let app = Arc::new(App::open(&config, PathBuf::from(PROGRAM), url, clock.clone()).await.expect("opens"));
+        let app = Arc::new(Running::open(&config, PathBuf::from(PROGRAM), url, clock.clone()).await.expect("opens"));
+        app.bind_when_ready().await.expect("fits its token");
         let settled = [addresses.device, addresses.backend, addresses.local].map(|address| address.to_string());
         service.workplace.settle(&settled[0], &settled[1], &settled[2]).expect("settles");
         let (stop, stopped) = watch::channel(false);

@@ -6,6 +6,7 @@
 pub(crate) mod death;
 mod forward;
 pub(crate) mod map;
+mod objects;
 pub(crate) mod output;
 pub(crate) mod real;
 mod special;

@@ -4,7 +4,7 @@ use std::ptr;
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CK_VERSION, CKR_ARGUMENTS_BAD, CKR_OK};
 
-use super::{forward, special};
+use super::{forward, objects, special};
 
 /// Only read: PKCS#11 gives out a pointer to a table that is not const.
 static TABLE: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
@@ -29,14 +29,14 @@ static TABLE: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
     C_SetOperationState: Some(forward::C_SetOperationState),
     C_Login: Some(special::C_Login),
     C_Logout: Some(forward::C_Logout),
-    C_CreateObject: Some(special::C_CreateObject),
-    C_CopyObject: Some(special::C_CopyObject),
+    C_CreateObject: Some(objects::C_CreateObject),
+    C_CopyObject: Some(objects::C_CopyObject),
     C_DestroyObject: Some(forward::C_DestroyObject),
     C_GetObjectSize: Some(forward::C_GetObjectSize),
     C_GetAttributeValue: Some(forward::C_GetAttributeValue),
     C_SetAttributeValue: Some(forward::C_SetAttributeValue),
     C_FindObjectsInit: Some(forward::C_FindObjectsInit),
-    C_FindObjects: Some(special::C_FindObjects),
+    C_FindObjects: Some(objects::C_FindObjects),
     C_FindObjectsFinal: Some(forward::C_FindObjectsFinal),
     C_EncryptInit: Some(forward::C_EncryptInit),
     C_Encrypt: Some(forward::C_Encrypt),
@@ -67,11 +67,11 @@ static TABLE: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
     C_DecryptDigestUpdate: Some(forward::C_DecryptDigestUpdate),
     C_SignEncryptUpdate: Some(forward::C_SignEncryptUpdate),
     C_DecryptVerifyUpdate: Some(forward::C_DecryptVerifyUpdate),
-    C_GenerateKey: Some(special::C_GenerateKey),
-    C_GenerateKeyPair: Some(special::C_GenerateKeyPair),
+    C_GenerateKey: Some(objects::C_GenerateKey),
+    C_GenerateKeyPair: Some(objects::C_GenerateKeyPair),
     C_WrapKey: Some(forward::C_WrapKey),
-    C_UnwrapKey: Some(special::C_UnwrapKey),
-    C_DeriveKey: Some(special::C_DeriveKey),
+    C_UnwrapKey: Some(objects::C_UnwrapKey),
+    C_DeriveKey: Some(objects::C_DeriveKey),
     C_SeedRandom: Some(forward::C_SeedRandom),
     C_GenerateRandom: Some(forward::C_GenerateRandom),
     C_GetFunctionStatus: Some(forward::C_GetFunctionStatus),

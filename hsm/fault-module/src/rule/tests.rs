@@ -50,6 +50,24 @@ fn a_script_has_rules_limits_and_comments() {
 }
 
 #[test]
+fn the_readme_knows_every_word_and_its_outages_are_scripts() {
+    let readme = include_str!("../../README.md");
+    let outages = readme.split_once("## Outages").and_then(|(_, rest)| rest.split_once("## Control socket")).expect("the part").0;
+    let scripts: Vec<_> = outages.split("```").skip(1).step_by(2).map(|block| block.strip_prefix("text\n").expect("a text")).collect();
+    assert_eq!(scripts.len(), 4);
+    for text in scripts {
+        assert!(!Script::parse(text).expect(text).rules.is_empty());
+    }
+    for word in
+        "always on next every seed for from output before after shared return delay hang abort segfault kill exit drop-login close-session close-sessions \
+         stale-objects change-slots remove-token lose-init break-device corrupt shorten lengthen pin-tries limit"
+            .split_whitespace()
+    {
+        assert!(readme.contains(&format!("`{word}")), "{word}");
+    }
+}
+
+#[test]
 fn an_error_names_its_line_and_its_word() {
     for (text, expected) in [
         ("\n\nC_Nothing hang", "line 3: \"C_Nothing\" names no function that is not named already"),

@@ -7,5 +7,6 @@ mod harm;
 mod limits;
 mod rig;
 mod sources;
+mod table;
 mod time;
 mod tool;

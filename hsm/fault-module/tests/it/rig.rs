@@ -13,7 +13,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use tempfile::TempDir;
-use tillward_fault_module::{Counts, Script, library_path};
+use tillward_fault_module::{Counts, library_path, write_script};
 
 const DIRECTORY: &str = "FAULT_RIG_DIRECTORY";
 pub(crate) const PIN: &str = "user-pin";
@@ -119,7 +119,7 @@ impl Rig {
     }
 
     /// This executable again, for one of its tests.
-    fn command(&self, test: &str) -> Command {
+    pub(crate) fn command(&self, test: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("an executable"));
         command.args([test, "--exact", "--include-ignored", "--nocapture", "--test-threads=2"]);
         command.stdin(Stdio::null());
@@ -143,15 +143,9 @@ impl Rig {
         self.command(test).spawn().expect("starts")
     }
 
-    /// Replaces the script as one act.
+    /// Replaces the script.
     pub(crate) fn script(&self, text: &str) {
-        Script::parse(text).expect("a script");
-        self.broken_script(text);
-    }
-
-    pub(crate) fn broken_script(&self, text: &str) {
-        std::fs::write(self.path("script.new"), text).expect("writes");
-        std::fs::rename(self.path("script.new"), self.path("script")).expect("renames");
+        write_script(&self.path("script"), text).expect("a script");
     }
 
     pub(crate) fn counts(&self) -> Counts {

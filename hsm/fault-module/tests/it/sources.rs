@@ -2,26 +2,55 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::RvError;
 
 use crate::rig::{Rig, alone, code, finish, initialize, load, open, sign, slot_of, until};
 
-/// What the control socket of this process says to a line: all lines of the answer.
-fn control(rig: &Rig, line: &str) -> Vec<String> {
-    let path = rig.path(&format!("control-{}", std::process::id()));
-    until("the socket", || path.exists());
-    let mut stream = UnixStream::connect(path).expect("connects");
-    writeln!(stream, "{line}").expect("writes");
+/// What a control socket says to a line: all lines of the answer; nothing if nobody listens.
+fn ask(path: &Path, line: &str) -> Option<Vec<String>> {
+    let mut stream = UnixStream::connect(path).ok()?;
+    writeln!(stream, "{line}").ok()?;
     let mut lines = Vec::new();
     for line in BufReader::new(stream).lines() {
-        lines.push(line.expect("reads"));
+        lines.push(line.ok()?);
         if lines.last().is_some_and(|line| line.starts_with("ok") || line.starts_with("error")) {
-            break;
+            return Some(lines);
         }
     }
-    lines
+    None
+}
+
+/// What the control socket of this process says.
+fn control(rig: &Rig, line: &str) -> Vec<String> {
+    let path = rig.path(&format!("control-{}", std::process::id()));
+    until("the socket", || UnixStream::connect(&path).is_ok());
+    ask(&path, line).expect("an answer")
+}
+
+#[test]
+fn a_socket_that_processes_share_is_taken_over_when_its_owner_ends() {
+    alone(|rig| {
+        let path = rig.path("control");
+        let start = || {
+            let mut command = rig.command("limits::holds_two_sessions_until_it_is_killed");
+            command.env("TILLWARD_FAULT_SOCKET", &path).spawn().expect("starts")
+        };
+        let listens = |pid: u32| until("the socket", || ask(&path, "pid") == Some(vec![format!("ok {pid}")]));
+        let mut first = start();
+        listens(first.id());
+        std::fs::remove_file(rig.path("open")).ok();
+        let mut second = start();
+        until("the second process", || rig.path("open").exists());
+        listens(first.id());
+        first.kill().expect("ends");
+        first.wait().expect("ended");
+        listens(second.id());
+        second.kill().expect("ends");
+        second.wait().expect("ended");
+    });
 }
 
 #[test]
@@ -72,7 +101,7 @@ fn a_script_with_an_error_stops_everything_until_it_is_mended() {
     alone(|rig| {
         let module = load();
         let (session, key) = open(&module);
-        rig.broken_script("C_Sign hang # never\nC_Signn hang");
+        std::fs::write(rig.path("script"), "C_Sign hang # never\nC_Signn hang").expect("writes");
         assert_eq!(code(sign(&session, key)), RvError::GeneralError);
         let status = control(rig, "status");
         assert!(status[0].ends_with("script: line 2: \"C_Signn\" names no function that is not named already"), "{status:?}");
