@@ -12,7 +12,7 @@ demo: softhsm ## the main job on a throw-away token, told as a story
 	$(CARGO) build --quiet
 	$(CARGO) run --quiet -- demo
 
-test: softhsm runner ## every test; those over PostgreSQL need TILLWARD_TEST_POSTGRES (see .ci/postgres), those in a container a Docker engine
+test: softhsm runner ## every test; over PostgreSQL with TILLWARD_TEST_POSTGRES (.ci/postgres), over kryoptic with TILLWARD_TEST_KRYOPTIC (tests/kryoptic), in a container with a Docker engine
 	$(CARGO) nextest run --workspace --no-fail-fast
 
 check: format lint deny test ## what CI runs
@@ -20,6 +20,7 @@ check: format lint deny test ## what CI runs
 format:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path tests/kryoptic/Cargo.toml --check
 
 lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings

@@ -11,10 +11,10 @@ use tillward_hsm::Pkcs11Uri;
 
 use crate::faults::Faulty;
 use crate::service::PROGRAM;
-use crate::softhsm::SoftHsm;
+use crate::token::{Module, Token};
 
 /// `tillward NOUN hsm --uri ... --environment ...`.
-fn command(noun: &str, token: &SoftHsm, uri: &Pkcs11Uri, more: &[&str]) -> Command {
+fn command(noun: &str, token: &Token, uri: &Pkcs11Uri, more: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args([noun, "hsm", "--uri", &uri.to_string()]);
     command.args(["--environment", &format!("SOFTHSM2_CONF={}", token.path("softhsm2.conf").display())]);
@@ -22,7 +22,7 @@ fn command(noun: &str, token: &SoftHsm, uri: &Pkcs11Uri, more: &[&str]) -> Comma
     command
 }
 
-fn run(noun: &str, token: &SoftHsm, more: &[&str]) -> Output {
+fn run(noun: &str, token: &Token, more: &[&str]) -> Output {
     command(noun, token, &token.uri(), more).output().expect("it starts")
 }
 
@@ -45,15 +45,15 @@ fn failed(report: &Value) -> Vec<&Value> {
 }
 
 /// Files of SoftHSM's token folder that are objects, half-made ones too.
-fn objects(token: &SoftHsm) -> usize {
+fn objects(token: &Token) -> usize {
     let tokens = std::fs::read_dir(token.path("tokens")).expect("a folder").map(|entry| entry.expect("an entry").path());
     let files = tokens.flat_map(|folder| std::fs::read_dir(folder).expect("a folder")).map(|entry| entry.expect("an entry").path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "object")).count()
 }
 
 /// A token that is initialised and empty.
-async fn empty_token() -> SoftHsm {
-    let token = SoftHsm::empty();
+async fn empty_token() -> Token {
+    let token = Token::empty(Module::SoftHsm).expect("SoftHSM is installed");
     token.ceremony().await.shutdown().await;
     token
 }
@@ -90,7 +90,7 @@ async fn softhsm_is_fit_and_its_table_is_as_written_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installations_keys_are_not_touched() {
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let (files, hsm) = (objects(&token), token.start().await);
     let before = hsm.inventory().await.expect("inventory");
     let output = run("doctor", &token, &["--json"]);

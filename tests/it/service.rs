@@ -1,7 +1,7 @@
 //! A real service for a test: its own folder, SoftHSM token, database and ports; started as a process, ended by its id.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use tillward::cli::api::Api;
 use tillward::cli::phone::Line;
 use tillward::cli::workplace::{self, Workplace};
 use tillward_device::trust::RootPin;
+
+use crate::token::Module;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tillward");
@@ -29,10 +31,17 @@ pub(crate) struct Service {
 impl Service {
     /// A folder with keys on its token, and the service running. `adjust` may change the configuration's text first.
     pub(crate) fn start_with(adjust: impl FnOnce(String) -> String) -> Self {
+        Self::start_on(Module::SoftHsm, adjust).expect("SoftHSM is installed")
+    }
+
+    /// The same on a token of that module; `None` where the module is not there.
+    pub(crate) fn start_on(module: Module, adjust: impl FnOnce(String) -> String) -> Option<Self> {
+        let library = module.library()?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::Builder::new().prefix("tillward-").tempdir().expect("a temporary folder");
         let workplace = workplace::create(&dir.path().join("service"), ACQUIRER, None).expect("a workplace");
         let text = std::fs::read_to_string(workplace.config()).expect("the configuration");
+        let text = if module == Module::SoftHsm { text } else { on_module(&text, module, &library, &workplace) };
         std::fs::write(workplace.config(), adjust(text)).expect("the configuration");
         let init = Command::new(PROGRAM)
             .args(["init", "--json", "--config"])
@@ -45,7 +54,7 @@ impl Service {
         let log = dir.path().join("service.log");
         let mut service = Self { workplace, child: None, log, pin: root_pin(&init.stdout), _dir: dir };
         service.restart();
-        service
+        Some(service)
     }
 
     /// Another node beside `other`: the same token, database, TLS and principals, its own process and ports.
@@ -192,6 +201,21 @@ impl Drop for Service {
             eprintln!("--- log of the service\n{}", self.log_text());
         }
     }
+}
+
+/// The configuration with another module than SoftHSM.
+fn on_module(text: &str, module: Module, library: &Path, workplace: &Workplace) -> String {
+    let mut config: toml::Table = toml::from_str(text).expect("TOML");
+    let (variable, path) = module.configure(&workplace.dir);
+    let pin = workplace.dir.join("pin");
+    let uri = tillward_hsm::Pkcs11Uri::new("tillward", library, &pin).expect("a URI").to_string();
+    let hsm = toml::toml! { uri = uri };
+    config["hsm"] = hsm.into();
+    config["hsm"]
+        .as_table_mut()
+        .expect("a table")
+        .insert("environment".to_owned(), toml::Table::from_iter([(variable.to_owned(), path.display().to_string().into())]).into());
+    toml::to_string(&config).expect("TOML")
 }
 
 /// The root pin in what `init --json` prints.

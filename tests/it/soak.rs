@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tillward_hsm::{DerivationId, Hsm, HsmConfig, Ikid};
 
-use crate::softhsm::{ACME, SoftHsm};
 use crate::software::Phone;
 use crate::storm::number;
+use crate::token::{ACME, Module, Token};
 
 /// Calls in flight.
 const ABREAST: u64 = 16;
@@ -40,10 +40,10 @@ async fn memory_stays_within_its_bound_however_many_keys_are_derived() {
     let calls = number("TILLWARD_SOAK_CALLS").unwrap_or(12_000);
     // Ten recyclings in the long run, two in the short one.
     let recycle = if calls >= 1_000_000 { 1_000_000 } else { calls * OBJECTS / 3 };
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let hsm = Hsm::start(HsmConfig { hosts: 2, recycle_objects: recycle, ..token.config() }).await.expect("ready");
     let phone = Phone::new(Ikid::new(ACME.1, DerivationId(7)));
-    let block = Arc::new(crate::hsm::enrol(&hsm, &phone).await);
+    let block = Arc::new(crate::softhsm::hsm::enrol(&hsm, &phone).await);
     let message = [5; 32];
     let mac = phone.mac(&message);
     let ikid = phone.ikid;

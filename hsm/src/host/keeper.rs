@@ -412,6 +412,7 @@ impl Host {
                 None => Finding::failed(OAEP, None, "neither SHA-256 nor SHA-1 unwraps what the public key wrapped"),
             });
         }
+        findings.extend(prove::ecdh(&session, &mut profile, &ring));
         drop(session);
         let anchor = Mutex::new(anchor);
         let context = Context { module, slot, token, profile, ring, pool, anchor, objects: std::sync::RwLock::default() };

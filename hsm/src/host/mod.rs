@@ -4,6 +4,8 @@
 //! logs in, looks for the keys and mends what the failure rules say; the watchdog ends the process when a call hangs. The end is always the same:
 //! stop intake, answer what is queued, join the workers, `C_Finalize`, exit. SoftHSM crashes if it is finalised under a running thread.
 
+#[cfg(test)]
+mod attacks;
 mod conformance;
 mod context;
 mod create;

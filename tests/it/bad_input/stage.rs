@@ -97,6 +97,7 @@ impl Stage {
             at(&phones, "GET", "/device/v1/trust", None, 200),
             at(&phones, "GET", "/device/v1/crl", None, 200),
             at(&phones, "GET", "/device/v1/enrolment/parameters", None, 200),
+            at(&phones, "GET", "/device/v2/enrolment/parameters", None, 200),
             at(&phones, "POST", "/device/v1/enrolment/challenge", Some(json!({"activation": activation})), 200),
             at(&phones, "POST", &format!("/device/v1/devices/{device}/challenge"), Some(json!({"purpose": "attest"})), 200),
             at(&phones, "POST", &format!("/device/v1/devices/{device}/attestation"), Some(attestation), 200),

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{LONG, local, metric, ready, signal, until};
 use crate::scene::Scene;
 use crate::service::Service;
-use crate::softhsm::SoftHsm;
+use crate::token::{Module, Token};
 
 async fn sign(hsm: &Hsm) -> Result<(), HsmError> {
     hsm.sign(SigningKey::Attestation, &[7; 32]).await.map(drop)
@@ -42,7 +42,7 @@ async fn a_stopped_host_costs_no_request_where_its_successor_answers_within_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_hosts_one_is_stopped_and_no_call_fails() {
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let config = HsmConfig { hosts: 2, stuck: Duration::from_millis(500), deadline: Duration::from_secs(10), ..token.config() };
     let hsm = Hsm::start(config).await.expect("ready");
     let pid = hsm.view().hosts[1].pid.expect("it runs");
@@ -73,9 +73,9 @@ async fn of_two_hosts_one_is_stopped_and_no_call_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_are_recycled_by_count_one_at_a_time_and_no_call_fails() {
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let hsm = Hsm::start(HsmConfig { hosts: 2, recycle_objects: 200, ..token.config() }).await.expect("ready");
-    let phone = crate::software::Phone::new(tillward_hsm::Ikid::new(crate::softhsm::ACME.1, tillward_hsm::DerivationId(7)));
+    let phone = crate::software::Phone::new(tillward_hsm::Ikid::new(crate::token::ACME.1, tillward_hsm::DerivationId(7)));
     let spki = hsm.public_key(tillward_hsm::PublicKeyOf::EnrolmentTransport).await.expect("a key");
     let block = hsm.open_enrolment(phone.enrolment(&spki)).await.expect("enrols");
     let began = Instant::now();
@@ -101,7 +101,7 @@ async fn hosts_are_recycled_by_count_one_at_a_time_and_no_call_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_behind_a_socket_that_stops_opens_the_breaker_and_serves_again_when_it_goes_on() {
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let socket = token.path("hsm.sock");
     let start = || {
         tokio::process::Command::new(env!("CARGO_BIN_EXE_tillward"))
