@@ -24,6 +24,7 @@ pub mod ksn;
 pub mod model;
 pub mod raw;
 pub mod rules;
+pub mod trial;
 pub mod uri;
 
 mod frame;

@@ -138,6 +138,11 @@ impl Service {
         child.wait().expect("ended")
     }
 
+    /// Waits until the service ends by itself, and gives its exit status.
+    pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.take().expect("it runs").wait().expect("ended")
+    }
+
     /// Everything the service and its HSM host have logged.
     pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -37,13 +37,16 @@ struct Traffic {
     since: Instant,
 }
 
+type Waiting = HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>;
+
 struct Shared {
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>>>,
+    /// `None` once nothing can be answered any more.
+    waiting: Mutex<Option<Waiting>>,
     traffic: Mutex<Traffic>,
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,7 +168,11 @@ impl Link {
             let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
             let frames = frames.as_ref().ok_or(Failed::NotSent)?;
             self.shared.sent();
-            frames.send(frame).map_err(|_| Failed::NotSent)?;
+            frames.send(frame).map_err(|_| {
+                // The host takes nothing any more, and the end of its answers is about to be read.
+                self.finished.store(true, Ordering::SeqCst);
+                Failed::NotSent
+            })?;
         }
         match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(result)) => result.map_err(Failed::Refused),

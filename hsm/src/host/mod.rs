@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod attacks;
+mod conformance;
 mod context;
 mod create;
 mod dukpt;
@@ -26,6 +27,7 @@ mod selftest;
 mod sign;
 mod socket;
 mod templates;
+pub mod trial;
 mod watchdog;
 mod worker;
 

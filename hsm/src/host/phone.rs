@@ -49,7 +49,8 @@ pub(super) fn open_enrolment(context: &Context, session: &Session, enrolment: &O
     let wrapped = wrap_for_storage(context, session, &secret)?;
     drop(secret);
     let header = keyblock::authenticated(KEK_VERSION, *ikid, &wrapped);
-    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working.on(session)?, &header)?;
+    let storage_mac = context.ring.get(templates::STORAGE_MAC)?.working.on(session)?;
+    let tag = object::twice(|| session.sign(&Mechanism::AesCMac, storage_mac, &header))?;
     let tag = tag.try_into().map_err(|_| Error::InvalidValue)?;
     let block = KeyBlock::new(KEK_VERSION, *ikid, wrapped, tag);
     // From here on as on every later use: out of the block, so that what is stored is known to work.
