@@ -144,6 +144,16 @@ pub(super) fn designs(label: &str) -> Vec<Design> {
     }
 }
 
+/// Whether `tillward init` makes this design on a module of that profile: not a key for what the module cannot do, and of two designs that
+/// differ only in `COPYABLE` the one that the module's copies allow.
+pub(super) fn is_made(design: &Design, profile: &Profile) -> bool {
+    match design.label.as_str() {
+        ENROLMENT_TRANSPORT_EC => profile.ecdh,
+        ATTESTATION_SIGNING | PERSONALIZATION_SIGNING => design.copyable == profile.copies_sealed,
+        _ => true,
+    }
+}
+
 /// Reads the label of a BDK: `bdk-pin:<acquirer>:<BDK id>` or `bdk-data:<acquirer>:<BDK id>`.
 pub(super) fn parse_bdk(label: &str) -> Option<(KeyPurpose, &str, crate::ksn::BdkId)> {
     let mut parts = label.split(':');

@@ -76,8 +76,7 @@ async fn hosts_are_recycled_by_count_one_at_a_time_and_no_call_fails() {
     let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let hsm = Hsm::start(HsmConfig { hosts: 2, recycle_objects: 200, ..token.config() }).await.expect("ready");
     let phone = crate::software::Phone::new(tillward_hsm::Ikid::new(crate::token::ACME.1, tillward_hsm::DerivationId(7)));
-    let spki = hsm.public_key(tillward_hsm::PublicKeyOf::EnrolmentTransport).await.expect("a key");
-    let block = hsm.open_enrolment(phone.enrolment(&spki)).await.expect("enrols");
+    let block = crate::softhsm::hsm::enrol(&hsm, &phone).await;
     let began = Instant::now();
     loop {
         let mut calls = JoinSet::new();

@@ -1,8 +1,8 @@
 //! Which mechanisms and attributes there are, and what Tillward does where one is not.
 
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType};
-use cryptoki_sys::{CKA_DERIVE_TEMPLATE, CKM_AES_KEY_WRAP_KWP};
+use cryptoki::object::Attribute;
+use cryptoki_sys::CKM_AES_KEY_WRAP_KWP;
 
 use super::probe_templates as probes;
 use super::report::{Report, Seen, Verdict, fail, note, pass, workaround};
@@ -37,7 +37,7 @@ pub(super) fn choices(stage: &Stage, report: &mut Report<'_>) {
         })
     });
     report.check(group, "CKA_VALUE_LEN on unwrap", "", || {
-        choice(profile.value_len_on_unwrap, "taken, and given", "refused: left out, the length follows from the wrapped key")
+        choice(profile.value_len_on_unwrap, "wanted, and given", "not wanted: left out, the length follows from the wrapped key")
     });
     report.check(group, "AES-192", "", || {
         choice(profile.aes_192, "derived by cutting 32 bytes", "not derived from 32 bytes: acquirers' keys are of 128 or 256 bits")
@@ -63,13 +63,15 @@ pub(super) fn templates(stage: &Stage, report: &mut Report<'_>) {
         })
     });
     report.check(group, "CKA_DERIVE_TEMPLATE", "", || {
+        if stage.profile.derive_template {
+            return Ok(pass("binds: what a base key derives cannot be made readable"));
+        }
         let session = stage.session()?;
-        let mut template = templates::generated(templates::DERIVE, false);
-        template.push(Attribute::VendorDefined((AttributeType::VendorDefined(CKA_DERIVE_TEMPLATE), Vec::new())));
-        Ok(match session.generate_key(&Mechanism::AesKeyGen, &templates::sealed(template)) {
+        let template = templates::probe_binding(templates::DERIVE, ffi::derive_template);
+        Ok(match session.generate_key(&Mechanism::AesKeyGen, &template) {
             Ok(key) => {
                 drop(Ephemeral::new(&session, key));
-                pass("known")
+                workaround("known and does not bind: the host's templates alone keep what a key derives from being read")
             }
             Err(error) => workaround("not known: the host's templates alone keep what a key derives from being read").with(error),
         })

@@ -16,6 +16,9 @@ use crate::model::{KeyKind, OaepHash};
 const BROKEN: &str = "Tillward promises that this cannot be done with its keys: do not use the module";
 
 pub(super) fn examine(stage: &Stage, design: &Design, report: &mut Report<'_>) {
+    if !templates::is_made(design, &stage.profile) {
+        return;
+    }
     let group = format!("key {}", design.label);
     if design.kind == KeyKind::Ed25519 && !stage.profile.ed25519 {
         report.check(&group, "made", "", || Ok(workaround("no Ed25519: the audit log is signed with P-256")));

@@ -77,7 +77,7 @@ fn units(wanted: Wanted, before: Option<u64>) -> Vec<Unit> {
 
 /// Every key of the design, in every form that it can have.
 fn designs() -> Vec<Design> {
-    let mut all: Vec<Design> = templates::FIXED.into_iter().flat_map(templates::designs).collect();
+    let mut all: Vec<Design> = templates::FIXED.into_iter().chain(templates::OPTIONAL).flat_map(templates::designs).collect();
     for mut design in templates::designs("bdk-data:scratch:00000001") {
         design.label = format!("bdk-{}", design.bits);
         all.push(design);

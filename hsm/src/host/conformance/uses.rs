@@ -56,7 +56,11 @@ fn tries<'a>(key: &Scratch<'_>) -> Vec<Try<'a>> {
             ("encrypt with the public half", false, Attempt::public_encrypts),
         ],
         KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => {
-            vec![("agree on a key", usage.derive, Attempt::agrees), ("verify with the private half", usage.verify, Attempt::verifies)]
+            vec![
+                ("sign", usage.sign, Attempt::signs),
+                ("agree on a key", usage.derive, Attempt::agrees),
+                ("verify with the private half", usage.verify, Attempt::verifies),
+            ]
         }
     }
 }
