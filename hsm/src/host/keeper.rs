@@ -13,6 +13,7 @@ use super::fault;
 use super::gate::{Gate, Inside};
 use super::module::{self, RefusedPin};
 use super::pool::{Counters, Pool, Session};
+use super::watchdog::Beat;
 use super::{HostArgs, profile, prove, ring, selftest, templates};
 use crate::model::{Budget, Finding, HostStatus, Profile, TokenRecord};
 use crate::rules::Action;
@@ -28,6 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const HOPELESS: Duration = Duration::from_secs(10);
 /// How long the first answer to "how are you" waits for the first look.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// A call of the keeper may take so many times as long as a worker's before it hangs: `C_Initialize` and `C_Login` of a network HSM take seconds.
+const KEEPER: u32 = 15;
+/// A call in a ceremony may take this long: RSA-3072 on a slow token takes its time.
+pub(super) const CEREMONY: Duration = Duration::from_mins(3);
 
 /// What is behind the gate.
 #[derive(Default)]
@@ -71,6 +77,9 @@ struct Desk {
 pub(super) struct Host {
     pub(super) args: HostArgs,
     pub(super) counters: Arc<Counters>,
+    /// The keeper's.
+    pub(super) beat: Arc<Beat>,
+    began: Instant,
     gate: Gate<Inner>,
     view: Mutex<View>,
     looked: Condvar,
@@ -87,6 +96,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Host {
     pub(super) fn new(args: HostArgs) -> Self {
         Self {
+            beat: Beat::new(if args.ceremony { CEREMONY } else { args.stuck.saturating_mul(KEEPER) }),
+            began: Instant::now(),
             args,
             counters: Arc::default(),
             gate: Gate::new(Inner::default()),
@@ -112,8 +123,8 @@ impl Host {
         self.mend(Action::Reinitialise);
     }
 
-    /// The keeper's life: the first look, then what the desk says.
-    pub(super) fn keep(&self) {
+    /// The keeper's life: the first look, then what the desk says. Tells when the process is to be replaced.
+    pub(super) fn keep(&self, replace: impl Fn()) {
         self.mend(Action::Reinitialise);
         while let Some(wish) = self.next_wish() {
             let action = match wish {
@@ -122,6 +133,9 @@ impl Host {
             };
             if let Some(action) = action {
                 self.mend(action);
+            }
+            if self.has_ended() {
+                replace();
             }
         }
     }
@@ -186,10 +200,12 @@ impl Host {
     fn mend(&self, asked: Action) {
         let began = Instant::now();
         let mut inner = self.gate.close();
+        let watched = self.beat.watch();
         let mut mended = false;
         for action in [Action::Reopen, Action::FindAgain, Action::LogIn, Action::Reinitialise].into_iter().filter(|action| *action >= asked)
         {
             self.count(action);
+            self.beat.tick();
             match self.step(action, &mut inner) {
                 Ok(()) => {
                     mended = true;
@@ -203,6 +219,7 @@ impl Host {
                 Err(finding) => tracing::warn!(action = action.name(), %finding, "did not help"),
             }
         }
+        drop(watched);
         drop(inner);
         let mut view = lock(&self.view);
         view.looked = true;
@@ -253,7 +270,7 @@ impl Host {
     fn pool(&self, module: &Pkcs11, slot: cryptoki::slot::Slot, generation: u64) -> Pool {
         let asked = if self.args.sessions == 0 { self.args.workers.saturating_add(1) } else { self.args.sessions };
         // One of them is the anchor.
-        Pool::new(module.clone(), slot, generation, asked.saturating_sub(1), self.counters.clone())
+        Pool::new(module.clone(), slot, generation, asked.saturating_sub(1), self.counters.clone(), self.beat.clone())
     }
 
     fn reopen(&self, context: &mut Context) -> Result<(), Error> {
@@ -319,6 +336,7 @@ impl Host {
         {
             tracing::warn!(code = fault::code(&error), "the module was not finalised");
         }
+        self.beat.tick();
         self.counters.made.store(0, Ordering::Relaxed);
         let mut findings = Vec::new();
         let outcome = self.prepare(inner, known, &mut findings);
@@ -350,9 +368,12 @@ impl Host {
             Some(module) => module.clone(),
             None => inner.module.insert(module::load(&self.args.uri)?).clone(),
         };
+        self.beat.tick();
         module::initialise(&module)?;
+        self.beat.tick();
         findings.push(Finding::passed("module", module::library(&module).unwrap_or_default()));
         let (slot, token) = module::find_token(&module, &self.args.uri)?;
+        self.beat.tick();
         findings.push(Finding::passed("token", format!("{} {}, serial {}", token.manufacturer, token.model, token.serial)));
         let failed = |name: &str| {
             let name = name.to_owned();
@@ -435,10 +456,11 @@ impl Host {
         *lock(&self.view).recoveries.entry(action.name().to_owned()).or_default() += 1;
     }
 
-    /// What is known of module, token and keys. Waits for the first look only.
+    /// What is known of module, token and keys. Waits for the first look only, and no longer than it may take: who asks again is not silent meanwhile.
     pub(super) fn status(&self) -> HostStatus {
         let view = lock(&self.view);
-        let (view, _) = self.looked.wait_timeout_while(view, FIRST_LOOK, |view| !view.looked).unwrap_or_else(PoisonError::into_inner);
+        let patience = FIRST_LOOK.saturating_sub(self.began.elapsed());
+        let (view, _) = self.looked.wait_timeout_while(view, patience, |view| !view.looked).unwrap_or_else(PoisonError::into_inner);
         let mut findings = view.findings.clone();
         if !view.looked {
             findings.push(Finding::failed("module", None, "the module is being loaded and has not answered yet"));
