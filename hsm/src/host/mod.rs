@@ -98,22 +98,26 @@ pub fn run(mut args: HostArgs) -> ExitCode {
     let workers = args.workers;
     let listen = args.listen.clone();
     let (jobs, queue) = crossbeam_channel::bounded(args.queue.clamp(1, 65_536));
-    // A ceremony makes keys, and RSA-3072 on a slow token takes its time.
-    let limit = if args.ceremony { Duration::from_mins(3) } else { args.stuck };
-    let watchdog = Watchdog::new(workers, limit);
+    let limit = if args.ceremony { keeper::CEREMONY } else { args.stuck };
     let peers = Peers::new(listen.clone());
     let own = rustix::process::getuid().as_raw();
     let mut allowed = vec![own];
     allowed.extend(args.allow_uid.filter(|other| *other != own));
     tracing::info!(pid = std::process::id(), workers, ceremony = args.ceremony, "HSM host started");
     let host = Host::new(args);
+    let watchdog = Watchdog::new(workers, limit, host.beat.clone());
     let served = std::thread::scope(|scope| {
-        scope.spawn(|| host.keep());
+        let keeper = scope.spawn(|| {
+            let _end_on_panic = worker::EndOnPanic(&host, &peers);
+            host.keep(|| peers.stop_intake());
+        });
         scope.spawn(|| watchdog.look());
-        let workers: Vec<_> = (0..workers)
-            .map(|number| {
-                let (host, watchdog, peers, queue) = (&host, &watchdog, &peers, queue.clone());
-                scope.spawn(move || worker::work(host, number, watchdog, peers, &queue))
+        let workers: Vec<_> = watchdog
+            .workers()
+            .iter()
+            .map(|beat| {
+                let (host, peers, queue) = (&host, &peers, queue.clone());
+                scope.spawn(move || worker::work(host, beat, peers, &queue))
             })
             .collect();
         drop(queue);
@@ -127,6 +131,7 @@ pub fn run(mut args: HostArgs) -> ExitCode {
             drop(worker.join());
         }
         host.dismiss();
+        drop(keeper.join());
         watchdog.stop();
         served
     });
