@@ -203,19 +203,16 @@ impl Drop for Service {
     }
 }
 
-/// The configuration with another module than SoftHSM.
+/// The configuration with another module than SoftHSM, otherwise line for line the same.
 fn on_module(text: &str, module: Module, library: &Path, workplace: &Workplace) -> String {
-    let mut config: toml::Table = toml::from_str(text).expect("TOML");
     let (variable, path) = module.configure(&workplace.dir);
-    let pin = workplace.dir.join("pin");
-    let uri = tillward_hsm::Pkcs11Uri::new("tillward", library, &pin).expect("a URI").to_string();
-    let hsm = toml::toml! { uri = uri };
-    config["hsm"] = hsm.into();
-    config["hsm"]
-        .as_table_mut()
-        .expect("a table")
-        .insert("environment".to_owned(), toml::Table::from_iter([(variable.to_owned(), path.display().to_string().into())]).into());
-    toml::to_string(&config).expect("TOML")
+    let uri = tillward_hsm::Pkcs11Uri::new("tillward", library, &workplace.dir.join("pin")).expect("a URI");
+    let line = |line: &str| match line.split_once(" = ") {
+        Some(("uri", old)) if old.starts_with("\"pkcs11:") => format!("uri = \"{uri}\"\n"),
+        Some(("SOFTHSM2_CONF", _)) => format!("{variable} = \"{}\"\n", path.display()),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// The root pin in what `init --json` prints.

@@ -203,16 +203,9 @@ impl Attacker<'_> {
             let point = p256::SecretKey::from_slice(&[9; 32]).expect("a scalar").public_key().to_sec1_bytes();
             let agree = |template: &[Attribute]| object::agree(self.session, private, &point, template).ok();
             assert!(agree(&templates::agreed(self.profile)).is_some());
-            for changed in [
-                Attribute::Sensitive(false),
-                Attribute::Extractable(true),
-                Attribute::Decrypt(true),
-                Attribute::Derive(true),
-                Attribute::KeyType(KeyType::GENERIC_SECRET),
-            ] {
-                let made = agree(&with(templates::agreed(self.profile), changed.clone()));
-                assert_eq!(made.is_none(), self.profile.derive_template, "a key agreement gives {changed:?}");
-            }
+            // Known: kryoptic 1.5 keeps to the template of a base key where it derives by AES, and does not look at it in a key agreement.
+            let open = agree(&with(with(templates::agreed(self.profile), Attribute::Sensitive(false)), Attribute::Extractable(true)));
+            assert!(open.is_some_and(|key| self.is_readable(&key)), "a key agreement is bound now: operations.md says it is not");
             assert_eq!(agreement::POINT, point.len());
         }
     }
