@@ -11,6 +11,7 @@ use cryptoki::error::{Error, RvError};
 use super::context::{Context, copy_hot_keys};
 use super::fault;
 use super::gate::{Gate, Inside};
+use super::logins::Logins;
 use super::module::{self, RefusedPin};
 use super::pool::{Counters, Pool, Session};
 use super::watchdog::Beat;
@@ -105,6 +106,9 @@ pub(super) struct Host {
     desk: Mutex<Desk>,
     rung: Condvar,
     refused_pin: Mutex<Option<RefusedPin>>,
+    logins: Logins,
+    /// Public keys that this process has worked with, by label.
+    known: Mutex<BTreeMap<String, Vec<u8>>>,
     ended: AtomicBool,
 }
 
@@ -126,7 +130,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Host {
     pub(super) fn new(args: HostArgs) -> Self {
+        let logins = args.logins.as_deref().map_or_else(Logins::default, |path| {
+            Logins::open(path).unwrap_or_else(|error| {
+                tracing::error!(%error, "the file of logins cannot be opened: this host does not know of the other hosts' tries");
+                Logins::default()
+            })
+        });
         Self {
+            logins,
             beat: Beat::new(if args.ceremony { CEREMONY } else { args.stuck.saturating_mul(KEEPER) }),
             began: Instant::now(),
             args,
@@ -145,6 +156,7 @@ impl Host {
             }),
             rung: Condvar::new(),
             refused_pin: Mutex::default(),
+            known: Mutex::default(),
             ended: AtomicBool::new(false),
         }
     }
@@ -312,6 +324,18 @@ impl Host {
         context.canary(&session)
     }
 
+    /// A label names a token, its keys are what it is: the service compared those of this process's first token, and would learn of another one only
+    /// after that has answered. So none other is taken on; a new process, which is compared before it is asked, may.
+    fn is_the_same(&self, ring: &ring::Ring) -> Result<(), Finding> {
+        let mut known = lock(&self.known);
+        let public = || ring.keys().filter_map(|key| key.public.as_ref().map(|(_, public)| (&key.design.label, &public.spki)));
+        if public().any(|(label, spki)| known.get(label).is_some_and(|before| before != spki)) {
+            return Err(Finding::failed("token", None, "it has other keys than the token of this label that this process began with"));
+        }
+        known.extend(public().map(|(label, spki)| (label.clone(), spki.clone())));
+        Ok(())
+    }
+
     fn next_generation(&self) -> u64 {
         let mut view = lock(&self.view);
         view.generation = view.generation.saturating_add(1);
@@ -321,7 +345,8 @@ impl Host {
     fn find_again(&self, context: &mut Context) -> Result<(), Error> {
         let generation = self.next_generation();
         context.pool = self.pool(&context.module, context.slot, generation);
-        context.anchor().belong_to(generation);
+        // The copies of the generation before go with the old anchor, which is closed when there is a new one: the login stays.
+        *context.anchor() = context.pool.aside()?;
         let session = context.pool.aside()?;
         if !Context::is_logged_in(&session)? {
             return Err(Error::Pkcs11(RvError::UserNotLoggedIn, cryptoki::context::Function::GetSessionInfo));
@@ -330,6 +355,9 @@ impl Host {
         // Keys that were there and are not: the token is away and says nothing, or shows a part of itself.
         if context.ring.keys().any(|key| ring.get(&key.design.label).is_err()) {
             return Err(Error::Pkcs11(RvError::ObjectHandleInvalid, cryptoki::context::Function::FindObjects));
+        }
+        if self.is_the_same(&ring).is_err() {
+            return Err(Error::Pkcs11(RvError::TokenNotRecognized, cryptoki::context::Function::FindObjects));
         }
         context.take_ring(ring);
         context.canary(&session)?;
@@ -354,8 +382,9 @@ impl Host {
     }
 
     fn log_in(&self, module: &Pkcs11, slot: cryptoki::slot::Slot, session: &Session) -> Result<(), Finding> {
-        let mut refused = lock(&self.refused_pin);
-        module::log_in(module, slot, session, &self.args.uri, &mut refused)
+        let turn = self.logins.turn(&self.args.uri, || self.beat.tick());
+        self.beat.tick();
+        module::log_in(module, slot, session, &self.args.uri, &mut lock(&self.refused_pin), &turn)
     }
 
     /// Everything from the beginning. The library stays loaded: a module is not made for being unloaded.
@@ -427,6 +456,7 @@ impl Host {
         let session = pool.aside().map_err(failed("token"))?;
         let (mut ring, found) = ring::load(&session).map_err(failed("keys"))?;
         findings.extend(found);
+        self.is_the_same(&ring)?;
         profile.session_copies = copy_hot_keys(&anchor, &mut ring);
         if let Ok(transport) = ring.get(templates::ENROLMENT_TRANSPORT) {
             profile.oaep = profile.oaep.or_else(|| prove::oaep(&session, &profile, transport));

@@ -14,6 +14,7 @@ mod fault;
 mod ffi;
 mod gate;
 mod keeper;
+mod logins;
 mod mark;
 mod module;
 mod object;
@@ -71,6 +72,8 @@ pub struct HostArgs {
     pub listen: Option<PathBuf>,
     /// A user besides this process's own who may connect to `listen`.
     pub allow_uid: Option<u32>,
+    /// A file that all hosts of this token share: one at a time tries the PIN, and none tries one that another has had refused.
+    pub logins: Option<PathBuf>,
 }
 
 impl HostArgs {
@@ -87,13 +90,13 @@ impl HostArgs {
             recycle: 0,
             listen: None,
             allow_uid: None,
+            logins: None,
         }
     }
 }
 
 /// Runs a host until its peer ends. Logs through `tracing`; never a secret.
 pub fn run(mut args: HostArgs) -> ExitCode {
-    harden();
     args.workers = args.workers.clamp(1, 256);
     let workers = args.workers;
     let listen = args.listen.clone();
@@ -105,6 +108,8 @@ pub fn run(mut args: HostArgs) -> ExitCode {
     allowed.extend(args.allow_uid.filter(|other| *other != own));
     tracing::info!(pid = std::process::id(), workers, ceremony = args.ceremony, "HSM host started");
     let host = Host::new(args);
+    // Not before the host has opened what it was given: afterwards, its descriptors are hidden from itself.
+    harden();
     let watchdog = Watchdog::new(workers, limit, host.beat.clone());
     let served = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| {

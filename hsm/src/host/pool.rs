@@ -47,11 +47,6 @@ impl Session {
         Tagged { handle: object, generation: self.generation }
     }
 
-    /// Takes the session into another generation: for the anchor, which outlives its handles.
-    pub(super) fn belong_to(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
     /// Counts a session object.
     pub(super) fn made(&self) {
         self.counters.made.fetch_add(1, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use cryptoki::slot::Slot;
 use crate::error::Refusal;
 use crate::host::fault::Fault;
 use crate::host::keeper::CEREMONY;
+use crate::host::logins::Logins;
 use crate::host::pool::{Counters, Pool, Session};
 use crate::host::ring::Key;
 use crate::host::templates::Design;
@@ -44,7 +45,7 @@ impl Stage {
         let beat = Beat::new(CEREMONY);
         let pool = Pool::new(module.clone(), slot, 1, 1, Arc::new(Counters::default()), beat);
         let anchor = pool.aside().map_err(failed)?;
-        module::log_in(&module, slot, &anchor, &uri, &mut None)?;
+        module::log_in(&module, slot, &anchor, &uri, &mut None, &Logins::default().turn(&uri, || {}))?;
         // A probe leaves errors behind, so its session is not used for anything else.
         let profile = profile::probe(&pool.aside().map_err(failed)?);
         let run = pool.aside().and_then(|session| session.generate_random_vec(4)).map_err(failed)?;
@@ -88,7 +89,8 @@ impl Stage {
             session.logout()?;
         }
         let anchor = self.session()?;
-        module::log_in(&self.module, self.slot, &anchor, &self.uri, &mut None)
+        let logins = Logins::default();
+        module::log_in(&self.module, self.slot, &anchor, &self.uri, &mut None, &logins.turn(&self.uri, || {}))
             .map_err(|finding| Fault::from(Refusal::NotReady { finding }))?;
         self.anchor.replace(Some(anchor));
         Ok(())
