@@ -40,6 +40,9 @@ pub(super) struct HsmHost {
     /// Another user who may connect to --listen: the socket's mode is 0660 then, its group that of a set-group-ID folder.
     #[arg(long, value_name = "UID", requires = "listen")]
     allow_uid: Option<u32>,
+    /// An existing file that all hosts of this token share: one at a time tries the PIN, and none tries one that another has had refused.
+    #[arg(long, value_name = "FILE")]
+    logins: Option<PathBuf>,
     /// What to log to standard error, as JSON lines: a level, or tracing's filter syntax.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     log: EnvFilter,
@@ -47,8 +50,8 @@ pub(super) struct HsmHost {
 
 /// Runs the host until its peer ends.
 pub(super) fn run(args: HsmHost) -> ExitCode {
-    let HsmHost { uri, workers, queue, sessions, objects, stuck_ms, recycle, ceremony, listen, allow_uid, log } = args;
+    let HsmHost { uri, workers, queue, sessions, objects, stuck_ms, recycle, ceremony, listen, allow_uid, logins, log } = args;
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(log).with_writer(std::io::stderr).init();
     let stuck = Duration::from_millis(stuck_ms);
-    host::run(HostArgs { uri, workers, queue, ceremony, sessions, objects, stuck, recycle, listen, allow_uid })
+    host::run(HostArgs { uri, workers, queue, ceremony, sessions, objects, stuck, recycle, listen, allow_uid, logins })
 }

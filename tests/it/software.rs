@@ -54,7 +54,7 @@ pub(crate) fn agreement(spki: &[u8], secret: &[u8]) -> Vec<u8> {
     let kek = tillward_hsm::agreement::key(agreed.raw_secret_bytes(), &tillward_hsm::agreement::SHARED_INFO);
     let mut wrapped = vec![0; secret.len().next_multiple_of(8) + 8];
     let kwp = aes_kw::KwpAes256::new_from_slice(&*kek).expect("32");
-    let wrapped = kwp.wrap_key(secret, &mut wrapped).map(|bytes| bytes.to_vec()).unwrap_or_default();
+    let wrapped = kwp.wrap_key(secret, &mut wrapped).map(<[u8]>::to_vec).unwrap_or_default();
     [&ephemeral.public_key().to_sec1_bytes()[..], &wrapped].concat()
 }
 

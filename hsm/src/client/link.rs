@@ -38,6 +38,8 @@ struct Traffic {
 }
 
 type Waiting = HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>;
+/// A frame, and the call that it is.
+type Frame = (u64, Zeroizing<Vec<u8>>);
 
 struct Shared {
     /// `None` once nothing can be answered any more.
@@ -62,6 +64,11 @@ impl Shared {
         traffic.outstanding = traffic.outstanding.saturating_add(1);
     }
 
+    fn unsent(&self) {
+        let mut traffic = self.traffic();
+        traffic.outstanding = traffic.outstanding.saturating_sub(1);
+    }
+
     fn heard(&self) {
         let mut traffic = self.traffic();
         traffic.outstanding = traffic.outstanding.saturating_sub(1);
@@ -73,7 +80,7 @@ impl Shared {
 pub(super) struct Link {
     shared: Arc<Shared>,
     next: AtomicU64,
-    frames: Mutex<Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>>,
+    frames: Mutex<Option<mpsc::UnboundedSender<Frame>>>,
     closed: watch::Receiver<bool>,
     finished: AtomicBool,
 }
@@ -96,9 +103,10 @@ impl Link {
         let (read, write) = UnixStream::from_std(stream)?.into_split();
         let (frames, outgoing) = mpsc::unbounded_channel();
         let (close, closed) = watch::channel(false);
+        let close = Arc::new(close);
         let traffic = Mutex::new(Traffic { outstanding: 0, since: Instant::now() });
         let shared = Arc::new(Shared { waiting: Mutex::new(Some(HashMap::new())), traffic });
-        tokio::spawn(send(write, outgoing));
+        tokio::spawn(send(write, outgoing, shared.clone(), close.clone()));
         tokio::spawn(receive(read, shared.clone(), close));
         let (next, frames, finished) = (AtomicU64::new(1), Mutex::new(Some(frames)), AtomicBool::new(false));
         Ok(Arc::new(Self { shared, next, frames, closed, finished }))
@@ -127,7 +135,7 @@ impl Link {
         }
     }
 
-    /// Resolves when the host has closed its end.
+    /// Resolves when the host has closed its end, or takes no more requests.
     pub(super) async fn closed(&self) {
         let mut closed = self.closed.clone();
         // An error means that the receiving task is gone, which is the same.
@@ -167,12 +175,14 @@ impl Link {
         {
             let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
             let frames = frames.as_ref().ok_or(Failed::NotSent)?;
+            // Before it is on its way, or its answer could be counted first.
             self.shared.sent();
-            frames.send(frame).map_err(|_| {
+            if frames.send((id, frame)).is_err() {
                 // The host takes nothing any more, and the end of its answers is about to be read.
                 self.finished.store(true, Ordering::SeqCst);
-                Failed::NotSent
-            })?;
+                self.shared.unsent();
+                return Err(Failed::NotSent);
+            }
         }
         match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(result)) => result.map_err(Failed::Refused),
@@ -182,16 +192,32 @@ impl Link {
     }
 }
 
-async fn send(mut write: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {
-    while let Some(frame) = outgoing.recv().await {
-        if write.write_all(&frame).await.is_err() {
-            break;
+async fn send(
+    mut write: OwnedWriteHalf,
+    mut outgoing: mpsc::UnboundedReceiver<Frame>,
+    shared: Arc<Shared>,
+    close: Arc<watch::Sender<bool>>,
+) {
+    while let Some((id, frame)) = outgoing.recv().await {
+        if write.write_all(&frame).await.is_ok() {
+            continue;
         }
+        // The host takes no more requests, because it is about to end, and its end may be long in coming: it is not chosen any more, and
+        // who was on the way to it is told. What it was asked before, it answers.
+        close.send_replace(true);
+        outgoing.close();
+        let mut unsent = Some(id);
+        while let Some(id) = unsent {
+            shared.unsent();
+            drop(shared.waiting().as_mut().and_then(|waiting| waiting.remove(&id)));
+            unsent = outgoing.recv().await.map(|(id, _)| id);
+        }
+        break;
     }
     // Dropping the half shuts the direction down: the host reads the end of the stream.
 }
 
-async fn receive(mut read: OwnedReadHalf, shared: Arc<Shared>, close: watch::Sender<bool>) {
+async fn receive(mut read: OwnedReadHalf, shared: Arc<Shared>, close: Arc<watch::Sender<bool>>) {
     while let Some(Response { id, result }) = response(&mut read).await {
         shared.heard();
         let caller = shared.waiting().as_mut().and_then(|waiting| waiting.remove(&id));
@@ -211,4 +237,32 @@ async fn response(read: &mut OwnedReadHalf) -> Option<Response> {
     let mut body = Zeroizing::new(vec![0; frame::length(header).ok()?]);
     read.read_exact(&mut body).await.ok()?;
     frame::decode(&body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::net::Shutdown;
+
+    /// A host that takes no more requests, and answers what it has: it is about to end.
+    #[tokio::test]
+    async fn who_takes_no_more_requests_is_not_asked_again_and_its_answers_are_heard() {
+        let (ours, mut theirs) = StdStream::pair().expect("a socket pair");
+        let link = Link::new(ours).expect("a link");
+        let (asked, deadline) = (link.clone(), Duration::from_secs(30));
+        let first = tokio::spawn(async move { asked.call(&Operation::Canary, deadline).await });
+        let read = tokio::task::spawn_blocking(move || {
+            frame::read(&mut theirs).expect("reads").expect("a request");
+            theirs.shutdown(Shutdown::Read).expect("shuts down");
+            theirs
+        });
+        let mut theirs = read.await.expect("read");
+        assert_eq!(link.call(&Operation::Canary, deadline).await.err(), Some(Failed::Lost));
+        link.closed().await;
+        assert!(!link.is_open(), "it would be asked again and again");
+        assert_eq!(link.call(&Operation::Canary, deadline).await.err(), Some(Failed::NotSent));
+        theirs.write_all(&frame::encode(&Response { id: 1, result: Ok(Answer::Done) }).expect("short")).expect("answers");
+        assert!(matches!(first.await.expect("joins"), Ok(Answer::Done)));
+    }
 }

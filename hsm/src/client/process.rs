@@ -1,6 +1,6 @@
 //! A host as a process or a connection: how it comes about, and how it ends.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
@@ -92,7 +92,7 @@ pub(super) async fn launch(shared: &Shared, config: &Arc<HsmConfig>) -> Result<R
     } else {
         Some(login)
     };
-    let (child, stream) = spawn(config).map_err(not_started)?;
+    let (child, stream) = spawn(shared, config).map_err(not_started)?;
     let running = greeted(config.clone(), Some(child), stream).await?;
     if let Some(mut login) = login {
         login.note(stamp, &running.status);
@@ -121,7 +121,7 @@ async fn greeted(config: Arc<HsmConfig>, child: Option<Child>, stream: StdStream
 
 /// The host's standard input is its socket. It gets the configured environment and no other, and a process group of its own: a Ctrl-C is for
 /// the service, which ends its hosts in order.
-fn spawn(config: &HsmConfig) -> std::io::Result<(Child, StdStream)> {
+fn spawn(shared: &Shared, config: &HsmConfig) -> std::io::Result<(Child, StdStream)> {
     let (ours, theirs) = StdStream::pair()?;
     let mut command = Command::new(&config.executable);
     command.arg("hsm-host");
@@ -132,6 +132,9 @@ fn spawn(config: &HsmConfig) -> std::io::Result<(Child, StdStream)> {
         command.arg("--objects").arg(objects.to_string());
     }
     command.arg("--stuck-ms").arg(config.stuck.as_millis().to_string());
+    if let Some(logins) = &shared.logins {
+        command.arg("--logins").arg(format!("/proc/self/fd/{}", logins.as_raw_fd()));
+    }
     command.arg("--log").arg(&config.log);
     if config.ceremony {
         command.arg("--ceremony");

@@ -1,6 +1,7 @@
 //! What is known of one host, whichever process or connection it is just now: written by its supervisor, read by the calls.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) identity: watch::Sender<Arc<Identity>>,
     /// What is known of the PIN; held by who tries it for the first time.
     pub(super) login: AsyncMutex<Login>,
+    /// Where the hosts tell each other of their tries to log in; every child inherits it. Nothing on a disk: it goes with the service.
+    pub(super) logins: Option<OwnedFd>,
     /// Held while a host is recycled: one at a time.
     pub(super) recycling: Arc<Semaphore>,
     pub(super) counts: Counts,
@@ -38,6 +41,7 @@ impl Shared {
             news: watch::Sender::new(0),
             identity: watch::Sender::new(Arc::default()),
             login: AsyncMutex::default(),
+            logins: rustix::fs::memfd_create("tillward-logins", rustix::fs::MemfdFlags::empty()).ok(),
             recycling: Arc::new(Semaphore::new(1)),
             counts: Counts::default(),
             epoch: Instant::now(),

@@ -11,8 +11,10 @@ use cryptoki::error::{Error, RvError};
 use super::context::{Context, copy_hot_keys};
 use super::fault;
 use super::gate::{Gate, Inside};
+use super::logins::Logins;
 use super::module::{self, RefusedPin};
 use super::pool::{Counters, Pool, Session};
+use super::watchdog::Beat;
 use super::{HostArgs, profile, prove, ring, selftest, templates};
 use crate::model::{Budget, Finding, HostStatus, Profile, TokenRecord};
 use crate::rules::Action;
@@ -28,6 +30,11 @@ const HOPELESS: Duration = Duration::from_secs(10);
 const OAEP: &str = "mechanism:RSA-OAEP";
 /// How long the first answer to "how are you" waits for the first look.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// A call of the keeper may take so many times as long as a worker's before it hangs: `C_Initialize` and `C_Login` of a network HSM take seconds.
+const KEEPER: u32 = 15;
+/// A call in a ceremony may take this long: RSA-3072 on a slow token takes its time.
+pub(super) const CEREMONY: Duration = Duration::from_mins(3);
 
 /// What is behind the gate.
 #[derive(Default)]
@@ -90,13 +97,31 @@ struct Desk {
 pub(super) struct Host {
     pub(super) args: HostArgs,
     pub(super) counters: Arc<Counters>,
+    /// The keeper's.
+    pub(super) beat: Arc<Beat>,
+    began: Instant,
     gate: Gate<Inner>,
     view: Mutex<View>,
     looked: Condvar,
     desk: Mutex<Desk>,
     rung: Condvar,
     refused_pin: Mutex<Option<RefusedPin>>,
+    logins: Logins,
+    /// Public keys that this process has worked with, by label.
+    known: Mutex<BTreeMap<String, Vec<u8>>>,
     ended: AtomicBool,
+}
+
+/// Probes the module, and tests it by known answers.
+fn test(pool: &Pool, findings: &mut Vec<Finding>) -> Result<Profile, Error> {
+    // A probe leaves errors behind, so its session is not used for anything else.
+    let profile = profile::probe(&pool.aside()?);
+    findings.push(match profile.kwp {
+        Some(number) => Finding::passed("mechanism:AES-KWP", format!("{number:#06x}")),
+        None => Finding::failed("mechanism:AES-KWP", None, "neither 0x210B nor 0x210A is RFC 5649: the main job needs it"),
+    });
+    findings.extend(selftest::run(&pool.aside()?, &profile));
+    Ok(profile)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,7 +130,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Host {
     pub(super) fn new(args: HostArgs) -> Self {
+        let logins = args.logins.as_deref().map_or_else(Logins::default, |path| {
+            Logins::open(path).unwrap_or_else(|error| {
+                tracing::error!(%error, "the file of logins cannot be opened: this host does not know of the other hosts' tries");
+                Logins::default()
+            })
+        });
         Self {
+            logins,
+            beat: Beat::new(if args.ceremony { CEREMONY } else { args.stuck.saturating_mul(KEEPER) }),
+            began: Instant::now(),
             args,
             counters: Arc::default(),
             gate: Gate::new(Inner::default()),
@@ -122,6 +156,7 @@ impl Host {
             }),
             rung: Condvar::new(),
             refused_pin: Mutex::default(),
+            known: Mutex::default(),
             ended: AtomicBool::new(false),
         }
     }
@@ -131,8 +166,8 @@ impl Host {
         self.mend(Action::Reinitialise);
     }
 
-    /// The keeper's life: the first look, then what the desk says.
-    pub(super) fn keep(&self) {
+    /// The keeper's life: the first look, then what the desk says. Tells when the process is to be replaced.
+    pub(super) fn keep(&self, replace: impl Fn()) {
         self.mend(Action::Reinitialise);
         while let Some(wish) = self.next_wish() {
             let action = match wish {
@@ -141,6 +176,9 @@ impl Host {
             };
             if let Some(action) = action {
                 self.mend(action);
+            }
+            if self.has_ended() {
+                replace();
             }
         }
     }
@@ -204,10 +242,12 @@ impl Host {
     fn mend(&self, asked: Action) {
         let began = Instant::now();
         let mut inner = self.gate.close();
+        let watched = self.beat.watch();
         let mut mended = false;
         for action in [Action::Reopen, Action::FindAgain, Action::LogIn, Action::Reinitialise].into_iter().filter(|action| *action >= asked)
         {
             self.count(action);
+            self.beat.tick();
             match self.step(action, &mut inner) {
                 Ok(()) => {
                     mended = true;
@@ -221,6 +261,7 @@ impl Host {
                 Err(finding) => tracing::warn!(action = action.name(), %finding, "did not help"),
             }
         }
+        drop(watched);
         drop(inner);
         let mut view = lock(&self.view);
         view.looked = true;
@@ -271,7 +312,7 @@ impl Host {
     fn pool(&self, module: &Pkcs11, slot: cryptoki::slot::Slot, generation: u64) -> Pool {
         let asked = if self.args.sessions == 0 { self.args.workers.saturating_add(1) } else { self.args.sessions };
         // One of them is the anchor.
-        Pool::new(module.clone(), slot, generation, asked.saturating_sub(1), self.counters.clone())
+        Pool::new(module.clone(), slot, generation, asked.saturating_sub(1), self.counters.clone(), self.beat.clone())
     }
 
     fn reopen(&self, context: &mut Context) -> Result<(), Error> {
@@ -283,6 +324,18 @@ impl Host {
         context.canary(&session)
     }
 
+    /// A label names a token, its keys are what it is: the service compared those of this process's first token, and would learn of another one only
+    /// after that has answered. So none other is taken on; a new process, which is compared before it is asked, may.
+    fn is_the_same(&self, ring: &ring::Ring) -> Result<(), Finding> {
+        let mut known = lock(&self.known);
+        let public = || ring.keys().filter_map(|key| key.public.as_ref().map(|(_, public)| (&key.design.label, &public.spki)));
+        if public().any(|(label, spki)| known.get(label).is_some_and(|before| before != spki)) {
+            return Err(Finding::failed("token", None, "it has other keys than the token of this label that this process began with"));
+        }
+        known.extend(public().map(|(label, spki)| (label.clone(), spki.clone())));
+        Ok(())
+    }
+
     fn next_generation(&self) -> u64 {
         let mut view = lock(&self.view);
         view.generation = view.generation.saturating_add(1);
@@ -292,7 +345,8 @@ impl Host {
     fn find_again(&self, context: &mut Context) -> Result<(), Error> {
         let generation = self.next_generation();
         context.pool = self.pool(&context.module, context.slot, generation);
-        context.anchor().belong_to(generation);
+        // The copies of the generation before go with the old anchor, which is closed when there is a new one: the login stays.
+        *context.anchor() = context.pool.aside()?;
         let session = context.pool.aside()?;
         if !Context::is_logged_in(&session)? {
             return Err(Error::Pkcs11(RvError::UserNotLoggedIn, cryptoki::context::Function::GetSessionInfo));
@@ -301,6 +355,9 @@ impl Host {
         // Keys that were there and are not: the token is away and says nothing, or shows a part of itself.
         if context.ring.keys().any(|key| ring.get(&key.design.label).is_err()) {
             return Err(Error::Pkcs11(RvError::ObjectHandleInvalid, cryptoki::context::Function::FindObjects));
+        }
+        if self.is_the_same(&ring).is_err() {
+            return Err(Error::Pkcs11(RvError::TokenNotRecognized, cryptoki::context::Function::FindObjects));
         }
         context.take_ring(ring);
         context.canary(&session)?;
@@ -325,8 +382,9 @@ impl Host {
     }
 
     fn log_in(&self, module: &Pkcs11, slot: cryptoki::slot::Slot, session: &Session) -> Result<(), Finding> {
-        let mut refused = lock(&self.refused_pin);
-        module::log_in(module, slot, session, &self.args.uri, &mut refused)
+        let turn = self.logins.turn(&self.args.uri, || self.beat.tick());
+        self.beat.tick();
+        module::log_in(module, slot, session, &self.args.uri, &mut lock(&self.refused_pin), &turn)
     }
 
     /// Everything from the beginning. The library stays loaded: a module is not made for being unloaded.
@@ -338,6 +396,7 @@ impl Host {
         {
             tracing::warn!(code = fault::code(&error), "the module was not finalised");
         }
+        self.beat.tick();
         self.counters.made.store(0, Ordering::Relaxed);
         let mut findings = Vec::new();
         let outcome = self.prepare(inner, known, &mut findings);
@@ -371,9 +430,12 @@ impl Host {
             Some(module) => module.clone(),
             None => inner.module.insert(module::load(&self.args.uri)?).clone(),
         };
+        self.beat.tick();
         module::initialise(&module)?;
+        self.beat.tick();
         findings.push(Finding::passed("module", module::library(&module).unwrap_or_default()));
         let (slot, token) = module::find_token(&module, &self.args.uri)?;
+        self.beat.tick();
         findings.push(Finding::passed("token", format!("{} {}, serial {}", token.manufacturer, token.model, token.serial)));
         let failed = |name: &str| {
             let name = name.to_owned();
@@ -383,27 +445,18 @@ impl Host {
         let anchor = pool.aside().map_err(failed("token"))?;
         self.log_in(&module, slot, &anchor)?;
         findings.push(Finding::passed("pin", "the token takes it"));
-        let mut profile = match known.filter(|known| known.token == token) {
-            Some(Known { profile, findings: before, .. }) => {
-                findings.extend(before);
-                profile
-            }
-            None => {
-                findings.extend(profile::mechanisms(&module, slot));
-                // A probe leaves errors behind, so its session is not used for anything else.
-                let profile = profile::probe(&pool.aside().map_err(failed("token"))?);
-                findings.push(match profile.kwp {
-                    Some(number) => Finding::passed("mechanism:AES-KWP", format!("{number:#06x}")),
-                    None => Finding::failed("mechanism:AES-KWP", None, "neither 0x210B nor 0x210A is RFC 5649: the main job needs it"),
-                });
-                findings.extend(selftest::run(&pool.aside().map_err(failed("token"))?, &profile));
-                profile
-            }
+        let mut profile = if let Some(Known { profile, findings: before, .. }) = known.filter(|known| known.token == token) {
+            findings.extend(before);
+            profile
+        } else {
+            findings.extend(profile::mechanisms(&module, slot));
+            test(&pool, findings).map_err(failed("token"))?
         };
 
         let session = pool.aside().map_err(failed("token"))?;
         let (mut ring, found) = ring::load(&session).map_err(failed("keys"))?;
         findings.extend(found);
+        self.is_the_same(&ring)?;
         profile.session_copies = copy_hot_keys(&anchor, &mut ring);
         if let Ok(transport) = ring.get(templates::ENROLMENT_TRANSPORT) {
             profile.oaep = profile.oaep.or_else(|| prove::oaep(&session, &profile, transport));
@@ -462,10 +515,11 @@ impl Host {
         *lock(&self.view).recoveries.entry(action.name().to_owned()).or_default() += 1;
     }
 
-    /// What is known of module, token and keys. Waits for the first look only.
+    /// What is known of module, token and keys. Waits for the first look only, and no longer than it may take: who asks again is not silent meanwhile.
     pub(super) fn status(&self) -> HostStatus {
         let view = lock(&self.view);
-        let (view, _) = self.looked.wait_timeout_while(view, FIRST_LOOK, |view| !view.looked).unwrap_or_else(PoisonError::into_inner);
+        let patience = FIRST_LOOK.saturating_sub(self.began.elapsed());
+        let (view, _) = self.looked.wait_timeout_while(view, patience, |view| !view.looked).unwrap_or_else(PoisonError::into_inner);
         let mut findings = view.findings.clone();
         if !view.looked {
             findings.push(Finding::failed("module", None, "the module is being loaded and has not answered yet"));

@@ -14,6 +14,7 @@ mod fault;
 mod ffi;
 mod gate;
 mod keeper;
+mod logins;
 mod mark;
 mod module;
 mod object;
@@ -71,6 +72,8 @@ pub struct HostArgs {
     pub listen: Option<PathBuf>,
     /// A user besides this process's own who may connect to `listen`.
     pub allow_uid: Option<u32>,
+    /// A file that all hosts of this token share: one at a time tries the PIN, and none tries one that another has had refused.
+    pub logins: Option<PathBuf>,
 }
 
 impl HostArgs {
@@ -87,33 +90,39 @@ impl HostArgs {
             recycle: 0,
             listen: None,
             allow_uid: None,
+            logins: None,
         }
     }
 }
 
 /// Runs a host until its peer ends. Logs through `tracing`; never a secret.
 pub fn run(mut args: HostArgs) -> ExitCode {
-    harden();
     args.workers = args.workers.clamp(1, 256);
     let workers = args.workers;
     let listen = args.listen.clone();
     let (jobs, queue) = crossbeam_channel::bounded(args.queue.clamp(1, 65_536));
-    // A ceremony makes keys, and RSA-3072 on a slow token takes its time.
-    let limit = if args.ceremony { Duration::from_mins(3) } else { args.stuck };
-    let watchdog = Watchdog::new(workers, limit);
+    let limit = if args.ceremony { keeper::CEREMONY } else { args.stuck };
     let peers = Peers::new(listen.clone());
     let own = rustix::process::getuid().as_raw();
     let mut allowed = vec![own];
     allowed.extend(args.allow_uid.filter(|other| *other != own));
     tracing::info!(pid = std::process::id(), workers, ceremony = args.ceremony, "HSM host started");
     let host = Host::new(args);
+    // Not before the host has opened what it was given: afterwards, its descriptors are hidden from itself.
+    harden();
+    let watchdog = Watchdog::new(workers, limit, host.beat.clone());
     let served = std::thread::scope(|scope| {
-        scope.spawn(|| host.keep());
+        let keeper = scope.spawn(|| {
+            let _end_on_panic = worker::EndOnPanic(&host, &peers);
+            host.keep(|| peers.stop_intake());
+        });
         scope.spawn(|| watchdog.look());
-        let workers: Vec<_> = (0..workers)
-            .map(|number| {
-                let (host, watchdog, peers, queue) = (&host, &watchdog, &peers, queue.clone());
-                scope.spawn(move || worker::work(host, number, watchdog, peers, &queue))
+        let workers: Vec<_> = watchdog
+            .workers()
+            .iter()
+            .map(|beat| {
+                let (host, peers, queue) = (&host, &peers, queue.clone());
+                scope.spawn(move || worker::work(host, beat, peers, &queue))
             })
             .collect();
         drop(queue);
@@ -127,6 +136,7 @@ pub fn run(mut args: HostArgs) -> ExitCode {
             drop(worker.join());
         }
         host.dismiss();
+        drop(keeper.join());
         watchdog.stop();
         served
     });

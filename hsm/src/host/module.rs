@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::fault;
+use super::logins::{Before, Turn};
 use super::pool::Session;
 use crate::model::{Finding, TokenRecord};
 use crate::uri::Pkcs11Uri;
@@ -107,6 +108,7 @@ pub(super) fn log_in(
     session: &Session,
     uri: &Pkcs11Uri,
     refused: &mut Option<RefusedPin>,
+    turn: &Turn<'_>,
 ) -> Result<(), Finding> {
     let failed = |code: Option<String>, hint: &str| Finding::failed("pin", code, hint);
     let pin = read_pin(uri.pin_path())?;
@@ -122,23 +124,42 @@ pub(super) fn log_in(
     if let Some(before) = refused.as_ref().filter(|before| before.digest == digest) {
         return Err(failed(Some(before.code.clone()), REFUSED));
     }
+    match turn.before() {
+        Before::Refused(code) => {
+            *refused = Some(RefusedPin { digest, code: code.clone() });
+            return Err(failed(Some(code), REFUSED));
+        }
+        Before::Unclear if info.user_pin_count_low() => {
+            return Err(failed(
+                None,
+                "a host ended while it tried this PIN, and the token says that a wrong one was tried: correct the PIN file, or write it anew if it is right",
+            ));
+        }
+        Before::Unclear | Before::Nothing => {}
+    }
     if info.user_pin_final_try() {
         return Err(failed(
             None,
             "one wrong PIN more locks the token, so no login was tried: log in once with the vendor's tool, and correct the PIN file",
         ));
     }
+    turn.trying();
     match session.login(UserType::User, Some(&pin)) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+            turn.not_refused();
             *refused = None;
             Ok(())
         }
         Err(error) if fault::is_about_the_pin(&error) => {
             let code = fault::code(&error);
+            turn.refused(&code);
             *refused = Some(RefusedPin { digest, code: code.clone() });
             Err(failed(Some(code), REFUSED))
         }
-        Err(error) => Err(failed(Some(fault::code(&error)), "the login failed")),
+        Err(error) => {
+            turn.not_refused();
+            Err(failed(Some(fault::code(&error)), "the login failed"))
+        }
     }
 }
 

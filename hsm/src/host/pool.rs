@@ -11,6 +11,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::slot::Slot;
 
 use super::fault::Fault;
+use super::watchdog::{Beat, Watched};
 use crate::error::Refusal;
 
 /// After this a limit that the token once showed is tried again: others may have given sessions back.
@@ -34,23 +35,16 @@ pub(super) struct Session {
     inner: cryptoki::session::Session,
     generation: u64,
     counters: Arc<Counters>,
+    /// Of the thread that calls by it.
+    beat: Arc<Beat>,
+    /// While it is lent. Behind `inner`, so that closing it is watched too.
+    watched: Option<Watched>,
 }
 
 impl Session {
-    fn open(module: &Pkcs11, slot: Slot, generation: u64, counters: &Arc<Counters>) -> Result<Self, Error> {
-        let inner = module.open_rw_session(slot)?;
-        counters.sessions.fetch_add(1, Ordering::SeqCst);
-        Ok(Self { inner, generation, counters: counters.clone() })
-    }
-
     /// A handle that this session gave.
     pub(super) fn handle(&self, object: ObjectHandle) -> Handle {
         Tagged { handle: object, generation: self.generation }
-    }
-
-    /// Takes the session into another generation: for the anchor, which outlives its handles.
-    pub(super) fn belong_to(&mut self, generation: u64) {
-        self.generation = generation;
     }
 
     /// Counts a session object.
@@ -67,6 +61,8 @@ impl Session {
 impl Deref for Session {
     type Target = cryptoki::session::Session;
     fn deref(&self) -> &Self::Target {
+        // Every call of the module by a session comes through here.
+        self.beat.tick();
         &self.inner
     }
 }
@@ -117,20 +113,28 @@ pub(super) struct Pool {
     pub(super) generation: u64,
     most: usize,
     counters: Arc<Counters>,
+    keeper: Arc<Beat>,
     stock: Mutex<Stock>,
     returned: Condvar,
 }
 
 impl Pool {
     /// A pool that lends `most` sessions at most.
-    pub(super) fn new(module: Pkcs11, slot: Slot, generation: u64, most: usize, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(module: Pkcs11, slot: Slot, generation: u64, most: usize, counters: Arc<Counters>, keeper: Arc<Beat>) -> Self {
         let stock = Mutex::new(Stock { idle: Vec::new(), open: 0, refused: None });
-        Self { module, slot, generation, most: most.max(1), counters, stock, returned: Condvar::new() }
+        Self { module, slot, generation, most: most.max(1), counters, keeper, stock, returned: Condvar::new() }
     }
 
-    /// A session outside of the pool: for the anchor, and for probes that spoil theirs.
+    /// A session outside of the pool: for the anchor, and for the keeper's probes, which spoil theirs.
     pub(super) fn aside(&self) -> Result<Session, Error> {
-        Session::open(&self.module, self.slot, self.generation, &self.counters)
+        self.keeper.tick();
+        self.open(&self.keeper)
+    }
+
+    fn open(&self, beat: &Arc<Beat>) -> Result<Session, Error> {
+        let inner = self.module.open_rw_session(self.slot)?;
+        self.counters.sessions.fetch_add(1, Ordering::SeqCst);
+        Ok(Session { inner, generation: self.generation, counters: self.counters.clone(), beat: beat.clone(), watched: None })
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
@@ -138,23 +142,31 @@ impl Pool {
     }
 
     /// Lends a session: an idle one, a new one, or the next that comes back. A token that gives fewer than are asked for makes callers wait, and
-    /// pushes back the one whose time is up.
-    pub(super) fn lend(&self, until: Instant) -> Result<Session, Fault> {
+    /// pushes back the one whose time is up. The calls by it are watched, the wait for it is not: others' calls are what takes the time.
+    pub(super) fn lend(&self, until: Instant, beat: &Arc<Beat>) -> Result<Session, Fault> {
         let mut stock = self.stock();
         loop {
-            if let Some(session) = stock.idle.pop() {
+            if let Some(mut session) = stock.idle.pop() {
+                (session.beat, session.watched) = (beat.clone(), Some(beat.watch()));
                 return Ok(session);
             }
             let refused = stock.refused.filter(|(_, at)| at.elapsed() < FORGET).map(|(number, _)| number);
             if stock.open < self.most.min(refused.unwrap_or(usize::MAX)) {
                 stock.open = stock.open.saturating_add(1);
                 drop(stock);
-                let opened = self.aside();
-                stock = self.stock();
+                let watched = beat.watch();
+                let opened = self.open(beat);
                 match opened {
-                    Ok(session) => return Ok(session),
+                    Ok(mut session) => {
+                        session.watched = Some(watched);
+                        return Ok(session);
+                    }
                     Err(error) => {
+                        drop(watched);
+                        stock = self.stock();
                         stock.open = stock.open.saturating_sub(1);
+                        // Who waits for a session may have waited for this one.
+                        self.returned.notify_one();
                         if !matches!(error, Error::Pkcs11(RvError::SessionCount, _)) {
                             return Err(error.into());
                         }
@@ -176,7 +188,8 @@ impl Pool {
     }
 
     /// Takes a session back that is fit for the next operation.
-    pub(super) fn give_back(&self, session: Session) {
+    pub(super) fn give_back(&self, mut session: Session) {
+        session.watched = None;
         self.stock().idle.push(session);
         self.returned.notify_one();
     }

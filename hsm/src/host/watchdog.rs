@@ -1,32 +1,29 @@
 //! Nothing in PKCS#11 can be cancelled: a call that hangs is ended with its process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Since when each thread is inside the module, in milliseconds from the start plus one; 0 outside.
-pub(super) struct Watchdog {
+/// Since when a thread is inside a call of the module, in milliseconds from the start plus one; 0 outside.
+pub(super) struct Beat {
     began: Instant,
     limit: Duration,
-    inside: Vec<AtomicU64>,
-    stopped: Mutex<bool>,
-    told: Condvar,
+    since: AtomicU64,
 }
 
 /// A thread that is inside the module.
-pub(super) struct Watched<'w>(&'w AtomicU64);
+pub(super) struct Watched(Arc<Beat>);
 
-impl Drop for Watched<'_> {
+impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.store(0, Ordering::SeqCst);
+        self.0.since.store(0, Ordering::SeqCst);
     }
 }
 
-impl Watchdog {
-    /// For `threads` threads.
-    pub(super) fn new(threads: usize, limit: Duration) -> Self {
-        let inside = std::iter::repeat_with(|| AtomicU64::new(0)).take(threads).collect();
-        Self { began: Instant::now(), limit, inside, stopped: Mutex::new(false), told: Condvar::new() }
+impl Beat {
+    /// Of a thread whose calls may take so long.
+    pub(super) fn new(limit: Duration) -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), limit, since: AtomicU64::new(0) })
     }
 
     fn now(&self) -> u64 {
@@ -34,17 +31,48 @@ impl Watchdog {
     }
 
     /// The thread goes in.
-    pub(super) fn watch(&self, thread: usize) -> Option<Watched<'_>> {
-        let since = self.inside.get(thread)?;
-        since.store(self.now(), Ordering::SeqCst);
-        Some(Watched(since))
+    pub(super) fn watch(self: &Arc<Self>) -> Watched {
+        self.since.store(self.now(), Ordering::SeqCst);
+        Watched(self.clone())
+    }
+
+    /// The next call begins: an operation of many slow calls does not hang.
+    pub(super) fn tick(&self) {
+        if self.since.load(Ordering::Relaxed) > 0 {
+            self.since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn is_stuck(&self) -> bool {
+        let since = self.since.load(Ordering::SeqCst);
+        since > 0 && self.now().saturating_sub(since) > u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Looks after all threads that go into the module.
+pub(super) struct Watchdog {
+    limit: Duration,
+    workers: Vec<Arc<Beat>>,
+    keeper: Arc<Beat>,
+    stopped: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Watchdog {
+    /// For so many workers and the keeper.
+    pub(super) fn new(workers: usize, limit: Duration, keeper: Arc<Beat>) -> Self {
+        let workers = std::iter::repeat_with(|| Beat::new(limit)).take(workers).collect();
+        Self { limit, workers, keeper, stopped: Mutex::new(false), told: Condvar::new() }
+    }
+
+    /// The beats of the workers.
+    pub(super) fn workers(&self) -> &[Arc<Beat>] {
+        &self.workers
     }
 
     /// Whether a thread is inside for too long.
     fn is_stuck(&self) -> bool {
-        let limit = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-        let now = self.now();
-        self.inside.iter().map(|since| since.load(Ordering::SeqCst)).any(|since| since > 0 && now.saturating_sub(since) > limit)
+        self.workers.iter().chain([&self.keeper]).any(|beat| beat.is_stuck())
     }
 
     /// Looks until it is stopped. Kills the process: `exit` would run the destructors of a library that a thread is inside of, which crash.
@@ -74,18 +102,38 @@ impl Watchdog {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_a_thread_that_stays_inside_is_stuck() {
-        let watchdog = Watchdog::new(2, Duration::ZERO);
+    fn becomes_stuck(watchdog: &Watchdog) {
         let started = Instant::now();
-        drop(watchdog.watch(0));
-        assert!(!watchdog.is_stuck());
-        let inside = watchdog.watch(1);
         while !watchdog.is_stuck() {
             assert!(started.elapsed() < Duration::from_secs(30), "never noticed");
             std::thread::yield_now();
         }
-        drop(inside);
+    }
+
+    #[test]
+    fn only_a_thread_that_stays_inside_is_stuck() {
+        let watchdog = Watchdog::new(2, Duration::ZERO, Beat::new(Duration::ZERO));
+        drop(watchdog.workers()[0].watch());
         assert!(!watchdog.is_stuck());
+        for beat in watchdog.workers().iter().chain([&watchdog.keeper]) {
+            let inside = beat.watch();
+            becomes_stuck(&watchdog);
+            drop(inside);
+            assert!(!watchdog.is_stuck());
+        }
+        watchdog.keeper.tick();
+        assert!(!watchdog.is_stuck(), "nobody is inside");
+    }
+
+    #[test]
+    fn the_next_call_is_timed_anew() {
+        let beat = Beat::new(Duration::ZERO);
+        let _inside = beat.watch();
+        let first = beat.since.load(Ordering::SeqCst);
+        let started = Instant::now();
+        while beat.since.load(Ordering::SeqCst) == first {
+            assert!(started.elapsed() < Duration::from_secs(30), "never timed anew");
+            beat.tick();
+        }
     }
 }

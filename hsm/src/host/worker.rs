@@ -1,5 +1,6 @@
 //! A worker: one thread, one operation at a time, on a session that the pool lends.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -10,7 +11,7 @@ use super::fault::{self, Fault};
 use super::keeper::Host;
 use super::pool::Session;
 use super::socket::{Peer, Peers};
-use super::watchdog::Watchdog;
+use super::watchdog::Beat;
 use super::{create, dukpt, mark, phone, sign};
 use crate::error::Refusal;
 use crate::model::Finding;
@@ -27,8 +28,8 @@ pub(super) struct Job {
     pub(super) received: Instant,
 }
 
-/// Ends the intake where a worker panics: a process that is short of a worker is replaced.
-struct EndOnPanic<'a>(&'a Host, &'a Peers);
+/// Ends the intake where its thread panics: a process that is short of a worker, or of its keeper, is replaced.
+pub(super) struct EndOnPanic<'a>(pub(super) &'a Host, pub(super) &'a Peers);
 
 impl Drop for EndOnPanic<'_> {
     fn drop(&mut self) {
@@ -40,7 +41,7 @@ impl Drop for EndOnPanic<'_> {
 }
 
 /// Works until the queue is closed and empty.
-pub(super) fn work(host: &Host, number: usize, watchdog: &Watchdog, peers: &Peers, jobs: &Receiver<Job>) {
+pub(super) fn work(host: &Host, beat: &Arc<Beat>, peers: &Peers, jobs: &Receiver<Job>) {
     let _end_on_panic = EndOnPanic(host, peers);
     for Job { request, peer, received } in jobs {
         let Request { id, budget_ms, operation } = request;
@@ -51,7 +52,7 @@ pub(super) fn work(host: &Host, number: usize, watchdog: &Watchdog, peers: &Peer
             Err(Refusal::Expired)
         } else if operation.is_ceremony() && !host.args.ceremony {
             Err(Refusal::NotPermitted)
-        } else if let Some(result) = (Desk { host, number, watchdog, until }).perform(&operation) {
+        } else if let Some(result) = (Desk { host, beat, until }).perform(&operation) {
             result
         } else {
             // No answer: the connection ends, and the caller asks the next host if that is harmless.
@@ -80,8 +81,7 @@ fn micros(since: Instant) -> u64 {
 /// One operation on its way.
 struct Desk<'w> {
     host: &'w Host,
-    number: usize,
-    watchdog: &'w Watchdog,
+    beat: &'w Arc<Beat>,
     until: Instant,
 }
 
@@ -148,8 +148,8 @@ impl Desk<'_> {
         let busy = || Finding::failed("token", None, "the token is being recovered");
         let away = |finding: Finding| Failure::Away(Refusal::NotReady { finding });
         let Some(inside) = self.host.enter(self.until) else { return Err(away(self.host.first_problem().unwrap_or_else(busy))) };
-        let _watched = self.watchdog.watch(self.number);
         if let Operation::InitToken { so_pin } = operation {
+            let _watched = self.beat.watch();
             return create::init_token(self.host, &inside, so_pin).map_err(|fault| Failure::Refused(fault.into_refusal()));
         }
         let Some(context) = &inside.context else { return Err(away(self.host.first_problem().unwrap_or_else(busy))) };
@@ -158,7 +158,7 @@ impl Desk<'_> {
         {
             return Err(away(problem));
         }
-        let session = context.pool.lend(self.until).map_err(|fault| failure(fault, false, None))?;
+        let session = context.pool.lend(self.until, self.beat).map_err(|fault| failure(fault, false, None))?;
         let result = dispatch(self.host, context, &session, operation);
         match result {
             Ok(answer) => {
@@ -182,12 +182,12 @@ impl Desk<'_> {
     /// The canary, on a session of its own; a token that fails now and then is not a token that is lost, so it has three songs.
     fn sings(&self, context: &Context) -> bool {
         (0..TRIES).any(|_| {
-            let Ok(session) = context.pool.lend(self.until) else { return false };
+            let Ok(session) = context.pool.lend(self.until, self.beat) else { return false };
             let sung = context.canary(&session).is_ok();
             if sung {
-                context.pool.give_back(session)
+                context.pool.give_back(session);
             } else {
-                context.pool.throw_away(session)
+                context.pool.throw_away(session);
             }
             sung
         })

@@ -1,5 +1,6 @@
 //! The HSM host over a token that fails: each failure rule, each lasting fault, through the fault-injecting module in front of SoftHSM.
 
+mod hostile;
 mod lasting;
 mod pin;
 mod rules;

@@ -24,7 +24,7 @@ fn rounds() -> u64 {
 }
 
 /// The workplace's token, behind the fault module.
-fn behind_the_fault_module(text: String) -> String {
+fn behind_the_fault_module(text: &str) -> String {
     let library = tillward_fault_module::library_path().display().to_string();
     let at = text.find("module-path=").expect("a module") + "module-path=".len();
     let end = at + text[at..].find('&').expect("more of the URI");
@@ -43,7 +43,7 @@ fn behind_the_fault_module(text: String) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_fails_in_every_way_costs_no_wrong_answer_and_leaves_nothing_half_done() {
     let mut moments = Moments::seeded();
-    let scene = Scene::of(Service::start_with(behind_the_fault_module)).await;
+    let scene = Scene::of(Service::start_with(|text| behind_the_fault_module(&text))).await;
     let script = scene.service.workplace.dir.join("faults");
     let load = Load::start(&scene).await;
     let mut figures = Figures::default();
@@ -73,7 +73,7 @@ async fn a_token_that_fails_in_every_way_costs_no_wrong_answer_and_leaves_nothin
             }
             let lifted = Instant::now();
             load.recovered(lifted, LIMIT).await;
-            figures.take(fault.name(), fault.group(), load.since(mark), lifted.duration_since(began), lifted);
+            figures.take(fault.name(), fault.group(), &load.since(mark), lifted.duration_since(began), lifted);
         }
     }
     finish(scene, load, &figures, "faults").await;
@@ -115,7 +115,7 @@ async fn a_container_that_is_paused_killed_and_started_again_is_an_hsm_that_come
             } else {
                 "container killed and started again".to_owned()
             };
-            figures.take(&name, "container", load.since(mark), lifted.duration_since(began), lifted);
+            figures.take(&name, "container", &load.since(mark), lifted.duration_since(began), lifted);
         }
     }
     finish(scene, load, &figures, "container").await;

@@ -11,9 +11,12 @@ use cryptoki::slot::Slot;
 
 use crate::error::Refusal;
 use crate::host::fault::Fault;
+use crate::host::keeper::CEREMONY;
+use crate::host::logins::Logins;
 use crate::host::pool::{Counters, Pool, Session};
 use crate::host::ring::Key;
 use crate::host::templates::Design;
+use crate::host::watchdog::Beat;
 use crate::host::{module, object, profile, public};
 use crate::model::{Finding, KeyKind, Profile};
 use crate::uri::Pkcs11Uri;
@@ -38,9 +41,11 @@ impl Stage {
     /// Logs in, and finds out what differs between modules.
     pub(in crate::host) fn open(uri: Pkcs11Uri, module: Pkcs11, slot: Slot) -> Result<Self, Finding> {
         let failed = |error: Error| Finding::failed("token", None, Fault::from(error).into_refusal().to_string());
-        let pool = Pool::new(module.clone(), slot, 1, 1, Arc::new(Counters::default()));
+        // Nobody looks at this beat: the trial's own process is what a hanging call costs.
+        let beat = Beat::new(CEREMONY);
+        let pool = Pool::new(module.clone(), slot, 1, 1, Arc::new(Counters::default()), beat);
         let anchor = pool.aside().map_err(failed)?;
-        module::log_in(&module, slot, &anchor, &uri, &mut None)?;
+        module::log_in(&module, slot, &anchor, &uri, &mut None, &Logins::default().turn(&uri, || {}))?;
         // A probe leaves errors behind, so its session is not used for anything else.
         let profile = profile::probe(&pool.aside().map_err(failed)?);
         let run = pool.aside().and_then(|session| session.generate_random_vec(4)).map_err(failed)?;
@@ -84,7 +89,8 @@ impl Stage {
             session.logout()?;
         }
         let anchor = self.session()?;
-        module::log_in(&self.module, self.slot, &anchor, &self.uri, &mut None)
+        let logins = Logins::default();
+        module::log_in(&self.module, self.slot, &anchor, &self.uri, &mut None, &logins.turn(&self.uri, || {}))
             .map_err(|finding| Fault::from(Refusal::NotReady { finding }))?;
         self.anchor.replace(Some(anchor));
         Ok(())
