@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so))
 
-.PHONY: help demo test check format lint deny advisories fuzz bench image softhsm runner
+.PHONY: help demo test check format lint deny advisories fuzz storm soak bench image softhsm runner
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,7 +12,7 @@ demo: softhsm ## the main job on a throw-away token, told as a story
 	$(CARGO) build --quiet
 	$(CARGO) run --quiet -- demo
 
-test: softhsm runner ## every test; those over PostgreSQL need TILLWARD_TEST_POSTGRES (see .ci/postgres), those in a container a Docker engine
+test: softhsm runner ## every test; over PostgreSQL with TILLWARD_TEST_POSTGRES (.ci/postgres), over kryoptic with TILLWARD_TEST_KRYOPTIC (tests/kryoptic), in a container with a Docker engine
 	$(CARGO) nextest run --workspace --no-fail-fast
 
 check: format lint deny test ## what CI runs
@@ -20,6 +20,7 @@ check: format lint deny test ## what CI runs
 format:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path tests/kryoptic/Cargo.toml --check
 
 lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -33,6 +34,12 @@ advisories: ## known vulnerabilities of the dependencies; fetches the RustSec da
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 10)
 	tests/fuzz/run $(or $(FUZZ_SECONDS),10)
+
+storm: softhsm runner ## every fault twenty times under load; writes docs/figures/storm-*.md (half an hour)
+	TILLWARD_STORM_ROUNDS=20 TILLWARD_STORM_FIGURES=write $(CARGO) nextest run --test it --no-capture -P long -E 'test(/^weather::/)'
+
+soak: softhsm runner ## ten million derivations and MACs; writes docs/figures/soak.md (an hour)
+	TILLWARD_SOAK_CALLS=10000000 TILLWARD_SOAK_FIGURES=write $(CARGO) nextest run --test it --no-capture -P long -E 'test(/^soak::/)'
 
 bench: softhsm ## the benchmark; writes docs/figures/bench.md
 	$(CARGO) bench --bench main_job

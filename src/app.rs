@@ -10,7 +10,7 @@ use crate::attestation::level::{AppraisalPolicy, PolicyError};
 use crate::authz::{Authz, TwicePrincipal};
 use crate::clock::Clock;
 use crate::config::{Acquirer, Config, ConfigError};
-use crate::enrolment::package::{TransportAlgorithm, TransportKey};
+use crate::enrolment::transport::{TransportAlgorithm, TransportKeys};
 use crate::ops::anchor::Anchor;
 use crate::ops::authority::{Authorities, AuthorityError};
 use crate::ops::crl::CrlCache;
@@ -118,8 +118,8 @@ pub struct Settings {
     pub policy: Arc<AppraisalPolicy>,
     /// Certificates of the service.
     pub authorities: Authorities,
-    /// The enrolment transport key.
-    pub transport: TransportKey,
+    /// The enrolment transport keys.
+    pub transport: TransportKeys,
     /// Acquirers.
     pub acquirers: Vec<Acquirer>,
     /// Certificates that are issued.
@@ -156,18 +156,18 @@ impl App {
         // First to what the database vouches for; what is read from now on comes from that token.
         let mut identity = Identity { keys: authorities.keys(), ..Identity::default() };
         hsm.bind(identity.clone());
-        let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await?;
-        let oaep = hsm.status().await?.profile.and_then(|profile| profile.oaep);
-        let alg = match oaep {
-            Some(OaepHash::Sha256) => TransportAlgorithm::RsaOaep256,
-            Some(OaepHash::Sha1) | None => TransportAlgorithm::RsaOaep,
-        };
+        let transport = crate::ops::transport_keys(&hsm).await?;
         let configured = |name: &str| config.acquirers.iter().any(|acquirer| acquirer.name.as_str() == name);
         identity.acquirers = hsm.acquirers().await?.into_iter().filter(|keys| configured(&keys.name)).collect();
-        identity.keys.push((PublicKeyOf::EnrolmentTransport, spki.clone()));
-        identity.oaep = oaep;
+        identity
+            .keys
+            .extend(transport.offered().map(|key| (PublicKeyOf::Transport(crate::ops::transport_kind(key.alg)), key.spki.clone())));
+        identity.oaep = match transport.rsa().alg {
+            TransportAlgorithm::RsaOaep256 => Some(OaepHash::Sha256),
+            TransportAlgorithm::RsaOaep => Some(OaepHash::Sha1),
+            TransportAlgorithm::Ecdh => None,
+        };
         hsm.bind(identity);
-        let transport = TransportKey { kid: crate::ops::sha256(&spki), alg, spki };
         let app = Self {
             store,
             hsm,

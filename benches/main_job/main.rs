@@ -9,6 +9,10 @@ mod report;
 #[expect(dead_code, clippy::panic, reason = "the tests' way to a service; they use all of it")]
 mod service;
 
+#[path = "../../tests/it/token.rs"]
+#[expect(dead_code, reason = "the tests' way to a token; they use all of it")]
+mod token;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

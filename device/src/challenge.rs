@@ -9,7 +9,7 @@ use crate::evidence::{Evidence, EvidenceError, Findings};
 use crate::jws::Typ;
 use crate::ksn::Ikid;
 use crate::message::Purpose;
-use crate::secret::{TransportAlgorithm, TransportError, TransportKey};
+use crate::transport_key::{TransportClaims, TransportError, TransportKey};
 use crate::trust::{StatementError, Trust};
 
 /// Why parameters or a challenge are refused.
@@ -48,22 +48,10 @@ pub struct ParametersClaims {
     pub iat: i64,
     /// End of validity.
     pub exp: i64,
-    /// The transport key.
-    pub transport: TransportClaims,
+    /// The transport keys, in the service's order of preference.
+    pub transports: Vec<TransportClaims>,
     /// What each level demands.
     pub levels: BTreeMap<String, Demand>,
-}
-
-/// The transport key as it is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TransportClaims {
-    /// base64url SHA-256 of `spki`.
-    pub kid: String,
-    /// How to encrypt.
-    pub alg: TransportAlgorithm,
-    /// `SubjectPublicKeyInfo`.
-    pub spki: Base64Url,
 }
 
 /// What a security level demands of evidence.
@@ -94,7 +82,7 @@ impl ParametersClaims {
         if claims.iat > now.saturating_add(CLOCK_SKEW) || now >= claims.exp {
             return Err(ChallengeError::NotCurrent);
         }
-        let key = TransportKey::parse(&claims.transport.kid, claims.transport.alg, &claims.transport.spki.0)?;
+        let key = TransportKey::choose(&claims.transports)?;
         Ok((claims, key))
     }
 }

@@ -21,9 +21,10 @@ use crate::message::{ChallengeAnswer, EnrolmentChallengeRequest, EnrolmentReques
 use crate::package::{self, Expected, PackageError};
 use crate::phone::{MERCHANT_KEY, Phone, SECOND_SECRET};
 use crate::random::RandomError;
-use crate::secret::{SecondSecret, TransportError};
+use crate::secret::SecondSecret;
 use crate::store::{Store, StoreError};
 use crate::transcript;
+use crate::transport_key::TransportError;
 use crate::trust::Trust;
 
 /// Why no enrolment request was made.

@@ -104,7 +104,7 @@ impl Transport {
     /// # Errors
     /// [`HttpError`].
     pub async fn parameters(&self) -> Result<ParametersAnswer, HttpError> {
-        let answer = self.call(Method::GET, "enrolment/parameters", None, BODY_LIMIT).await?;
+        let answer = self.call_at("device/v2", Method::GET, "enrolment/parameters", None, BODY_LIMIT).await?;
         Ok(json::parse(&answer, BODY_LIMIT)?)
     }
 
@@ -171,7 +171,11 @@ impl Transport {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>, limit: usize) -> Result<Vec<u8>, HttpError> {
-        let url = self.base.join(&format!("/device/v1/{path}")).map_err(|_| HttpError::Url)?;
+        self.call_at("device/v1", method, path, body, limit).await
+    }
+
+    async fn call_at(&self, version: &str, method: Method, path: &str, body: Option<Vec<u8>>, limit: usize) -> Result<Vec<u8>, HttpError> {
+        let url = self.base.join(&format!("/{version}/{path}")).map_err(|_| HttpError::Url)?;
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);

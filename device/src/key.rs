@@ -148,6 +148,15 @@ impl AesKey {
         buffer
     }
 
+    /// Wraps key bytes under this key by AES-KWP (RFC 5649 §4.1).
+    pub(crate) fn wrap(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut buffer = vec![0; bytes.len().next_multiple_of(8) + 8];
+        with_cipher!(self, Cipher => {
+            let kwp = AesKwp::<Cipher>::new_from_slice(&self.bytes).expect(LENGTH_HOLDS);
+            kwp.wrap_key(bytes, &mut buffer).expect("a key is not empty").to_vec()
+        })
+    }
+
     /// Unwraps a key of `algorithm` that is wrapped under this one by AES-KWP (RFC 5649 §4.2, NIST SP 800-38F §6.3).
     ///
     /// # Errors

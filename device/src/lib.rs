@@ -8,7 +8,7 @@
 //! |---|---|
 //! | what the maker put on the device, and what follows from it | [`trust`], [`certificate`], [`crl`], [`jws`] |
 //! | the activation code and its QR payload | [`code`], [`qr`] |
-//! | enrolment, up to the [`Phone`](phone::Phone) | [`challenge`], [`enrolment`], [`transcript`], [`secret`], [`package`] |
+//! | enrolment, up to the [`Phone`](phone::Phone) | [`challenge`], [`enrolment`], [`transcript`], [`secret`], [`transport_key`], [`package`] |
 //! | evidence, attestation, renewal | [`evidence`], [`phone`], [`result`] |
 //! | a payment: AES DUKPT with a counter that never repeats | [`derivation`], [`dukpt`], [`ksn`], [`counter`], [`payment`], [`pin_block`] |
 //! | the consumer's device, offline | [`consumer`] |
@@ -48,6 +48,7 @@ pub mod result;
 pub mod secret;
 pub mod store;
 pub mod transcript;
+pub mod transport_key;
 pub mod trust;
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub struct EnrolmentRequest {
     pub challenge: String,
     /// The transport key that was used.
     pub transport_kid: String,
-    /// RSA-OAEP(transport key, S).
+    /// S under the transport key.
     pub wrapped_secret: Base64Url,
     /// PKCS #10.
     pub csr: Base64Url,

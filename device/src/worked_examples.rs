@@ -18,7 +18,7 @@ use crate::merchant_key::MerchantKey;
 use crate::message::EnrolmentRequest;
 use crate::secret::SecondSecret;
 use crate::testing::configured;
-use crate::{payment, pin_block, transcript};
+use crate::{payment, pin_block, transcript, transport_key};
 
 const HEADING: &str = "## 10. Worked examples\n";
 
@@ -68,6 +68,18 @@ fn page() -> String {
         line(page, "K_mac", mac_key.expose_bytes());
         line(page, "K_kek", kek.expose_bytes());
     });
+    let scalar = |first| p256::SecretKey::from_slice(&bytes_from(first)).expect("a scalar");
+    let (transport, ephemeral) = (scalar(0x21), scalar(0x41));
+    section(&mut page, "Second secret by key agreement (§3.4), same S", |page| {
+        line(page, "transport private key", transport.to_bytes());
+        line(page, "transport point", transport.public_key().to_sec1_bytes());
+        line(page, "ephemeral private key", ephemeral.to_bytes());
+        let agreed = p256::ecdh::diffie_hellman(ephemeral.to_nonzero_scalar(), transport.public_key().as_affine());
+        line(page, "Z", agreed.raw_secret_bytes());
+        line(page, "ECC-CMS-SharedInfo", transport_key::SHARED_INFO);
+        line(page, "KEK", transport_key::agreed_key(&transport, &ephemeral.public_key()).expose_bytes());
+        line(page, "wrapped_secret", transport_key::wrap_by_agreement(&transport.public_key(), &ephemeral, &secret));
+    });
     let evidence = findings().evidence("software", &claims()).expect("known claims");
     section(&mut page, "Evidence (§6)", |page| {
         writeln!(page, "{}", serde_jcs::to_string(&evidence).expect("canonical")).expect("written");
@@ -113,7 +125,7 @@ fn payments(page: &mut String, kek: &AesKey, ikid: Ikid) {
     section(page, "Initial keys of a package (§3.6)", |page| {
         for (name, key) in [("data", &data), ("PIN", &pin)] {
             line(page, &format!("{name} initial key"), key.expose_key().expose_bytes());
-            line(page, "  wrapped", wrap(kek, key.expose_key()));
+            line(page, "  wrapped", kek.wrap(key.expose_key().expose_bytes()));
             line(page, "  kcv", key.expose_key().check_value());
         }
     });
@@ -136,14 +148,6 @@ fn payments(page: &mut String, kek: &AesKey, ikid: Ikid) {
         writeln!(page, "PIN, account, random         1234, 4111111111111111, 2F69ADDE2E9E7ACE").expect("written");
         line(page, "PIN block", fields.encrypt(&key));
     });
-}
-
-/// AES-KWP as the service does it (RFC 5649 §4.1).
-fn wrap(kek: &AesKey, key: &AesKey) -> Vec<u8> {
-    use aes::cipher::KeyInit as _;
-    let mut buffer = vec![0; key.expose_bytes().len() + 8];
-    let kwp = aes_kw::AesKwp::<aes::Aes256>::new_from_slice(kek.expose_bytes()).expect("32 bytes");
-    kwp.wrap_key(key.expose_bytes(), &mut buffer).expect("wraps").to_vec()
 }
 
 #[test]

@@ -9,11 +9,12 @@
 //! The service holds an [`Hsm`]: cloneable, async, a deadline for every call, refused at once when too many are in flight. The host knows only the
 //! operations of `op.rs`: a compromised service can ask for a signature, it cannot ask for a key.
 //!
-//! Pure and public: [`uri`], [`ksn`], [`derivation`], [`keyblock`], [`model`], [`error`]. This crate is the only place that names cryptoki, and
+//! Pure and public: [`agreement`], [`uri`], [`ksn`], [`derivation`], [`keyblock`], [`model`], [`error`]. This crate is the only place that names cryptoki, and
 //! `host/ffi.rs` its only unsafe code.
 
 #![deny(unsafe_code)]
 
+pub mod agreement;
 pub mod client;
 pub mod derivation;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod ksn;
 pub mod model;
 pub mod raw;
 pub mod rules;
+pub mod trial;
 pub mod uri;
 
 mod frame;
@@ -36,6 +38,6 @@ pub use keyblock::{KeyBlock, KeyBlockError};
 pub use ksn::{BdkId, Counter, DerivationId, Ikid, Ksn, KsnError};
 pub use model::{
     AcquirerKeys, Budget, Finding, HostStatus, KeyKind, KeyPurpose, KeyRecord, KeySpec, KnownAnswer, KnownAnswerKey, OaepHash,
-    OpenEnrolment, Profile, PublicKeyOf, SigningKey, WrappedInitialKey,
+    OpenEnrolment, Profile, PublicKeyOf, SigningKey, TransportKind, WrappedInitialKey,
 };
 pub use uri::{Pkcs11Uri, UriError};

@@ -65,16 +65,22 @@ impl OaepHash {
 pub struct Profile {
     /// Mechanism number that is AES-KWP (RFC 5649): 0x210B (PKCS#11 3.0), or 0x210A where the module means KWP by it.
     pub kwp: Option<u64>,
-    /// `C_UnwrapKey` takes `CKA_VALUE_LEN`.
+    /// `C_UnwrapKey` wants `CKA_VALUE_LEN`. Where it need not be given it is not: kryoptic 1.5 cuts a longer key to it.
     pub value_len_on_unwrap: bool,
     /// Keys can carry `CKA_ALLOWED_MECHANISMS`.
     pub allowed_mechanisms: bool,
     /// Keys can carry `CKA_UNWRAP_TEMPLATE`, and it binds.
     pub unwrap_template: bool,
+    /// Keys can carry `CKA_DERIVE_TEMPLATE`, and it binds.
+    pub derive_template: bool,
+    /// `CKM_ECDH1_DERIVE` with `CKD_SHA256_KDF` and shared data gives what RFC 5753 says.
+    pub ecdh: bool,
     /// A 32-byte derivation can be cut to 24 (AES-192).
     pub aes_192: bool,
     /// Ed25519 keys can be made.
     pub ed25519: bool,
+    /// A copy of a key that cannot be modified cannot be modified either: only then are keys made that can be copied.
+    pub copies_sealed: bool,
     /// Hot signing keys are used as session copies.
     pub session_copies: bool,
     /// Hash of RSA-OAEP, once the transport key is there to try it.
@@ -211,8 +217,8 @@ pub enum SigningKey {
 pub enum PublicKeyOf {
     /// A signing key.
     Signing(SigningKey),
-    /// `enrollment-transport`.
-    EnrolmentTransport,
+    /// A transport key of enrolment.
+    Transport(TransportKind),
     /// `root-ca`.
     RootCa,
 }
@@ -248,10 +254,21 @@ impl fmt::Debug for WrappedInitialKey {
     }
 }
 
+/// A way in which second secrets travel, and the key that they travel to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TransportKind {
+    /// RSA-OAEP under `enrollment-transport`, with the hash that [`Profile::oaep`] names.
+    Rsa,
+    /// Key agreement with `enrollment-transport-ec`, as [`crate::agreement`] says.
+    Ecdh,
+}
+
 /// The second secret as a phone sent it, and the proof that goes with it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct OpenEnrolment {
-    /// RSA-OAEP under `enrollment-transport`.
+    /// How it is wrapped.
+    pub transport: TransportKind,
+    /// An RSA block, or the phone's ephemeral point and the AES-KWP blob.
     pub wrapped_secret: Vec<u8>,
     /// IKID of the data key that the activation has reserved.
     pub ikid: Ikid,

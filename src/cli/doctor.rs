@@ -1,9 +1,11 @@
 //! `tillward doctor`: named checks of everything the service needs, each with the return code and one line on what to do.
 
+mod hsm;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use tillward_hsm::{Finding, Hsm, HsmError, Outage};
@@ -19,13 +21,23 @@ use crate::store::Store;
 
 /// Arguments of `tillward doctor`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Doctor {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// Configuration file
     #[arg(long, default_value = "tillward.toml")]
     config: PathBuf,
     /// JSON for machines instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// What is examined, if it is not the installation.
+#[derive(Debug, Subcommand)]
+enum Of {
+    /// Is this HSM fit for Tillward? Tries all that Tillward needs on scratch objects, and needs no configuration
+    Hsm(hsm::Hsm),
 }
 
 /// One check.
@@ -66,6 +78,9 @@ impl Check {
 struct OutOfTime(String);
 
 pub(super) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
+    if let Some(Of::Hsm(args)) = args.of {
+        return hsm::run(args).await;
+    }
     let checks = match Config::read(&args.config) {
         Ok(config) => {
             let mut checks = vec![Check::of::<ConfigError>("configuration", &Ok(args.config.display().to_string()), "")];

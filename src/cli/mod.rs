@@ -6,6 +6,7 @@
 mod activation;
 pub mod api;
 mod audit;
+mod bench;
 mod clearance;
 mod demo;
 mod device;
@@ -13,6 +14,7 @@ mod doctor;
 mod failure;
 mod hsm;
 mod hsm_host;
+mod hsm_trial;
 mod init;
 mod key;
 mod merchant;
@@ -20,6 +22,7 @@ mod output;
 mod payment;
 pub mod phone;
 mod serve;
+mod target;
 mod terminal;
 pub mod workplace;
 
@@ -49,8 +52,11 @@ enum Command {
     Init(init::Init),
     /// Run the service
     Serve(serve::Serve),
-    /// Check module, token, PIN, mechanisms, keys, database, clock and certificates
+    /// Check an installation: module, token, PIN, keys, database, clock, certificates; or, with `hsm`, whether an HSM is fit
     Doctor(doctor::Doctor),
+    /// Measure what the HSM can do
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Merchants
     #[command(subcommand)]
     Merchant(merchant::Merchant),
@@ -81,6 +87,9 @@ enum Command {
     /// The HSM host process; started by `tillward serve`
     #[command(hide = true)]
     HsmHost(Box<hsm_host::HsmHost>),
+    /// The process of `doctor hsm` and `bench hsm`; started by them
+    #[command(hide = true)]
+    HsmTrial(hsm_trial::HsmTrial),
 }
 
 /// Arguments of `tillward new`.
@@ -127,6 +136,7 @@ pub fn run() -> ExitCode {
     };
     let done = match cli.command {
         Command::HsmHost(args) => return hsm_host::run(*args),
+        Command::HsmTrial(args) => return hsm_trial::run(&args),
         Command::New(args) => make_new(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Init(args) => block_on(init::run(args)),
@@ -135,6 +145,7 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Bench(args) => block_on(bench::run(args)),
         Command::Merchant(args) => block_on(merchant::run(args)),
         Command::Terminal(args) => block_on(terminal::run(args)),
         Command::Activation(args) => block_on(activation::run(args)),

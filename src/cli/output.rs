@@ -88,6 +88,11 @@ impl Paint {
         self.with("31", text)
     }
 
+    /// For what works in another way than it should.
+    pub(super) fn warn(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
     /// For headings.
     pub(super) fn strong(self, text: &str) -> String {
         self.with("1", text)

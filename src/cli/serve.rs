@@ -49,6 +49,7 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
         tracing::error!(place, "panic");
     }));
     raise_descriptors();
+    let text = std::fs::read_to_string(&args.config).unwrap_or_default();
     let config = Config::read(&args.config)?;
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses()?;
@@ -82,16 +83,13 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     // One line on standard output says that the service serves, and where: for people, and for whoever started it.
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
-    let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), executable, service.hsm.clone(), hangups));
+    let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), text, executable, service.hsm.clone(), hangups));
     let kept = tokio::spawn(keep(service.clone(), stop));
     listeners.serve(service.clone(), &config, stopped).await;
     reconfigured.abort();
     kept.abort();
     // What a keeper gave up half-way is due again when it has ended; what it ended with is how the service ends.
-    let failed = match kept.await {
-        Ok(error) => Some(error),
-        Err(_) => None,
-    };
+    let failed = kept.await.ok();
     if let Ok(app) = service.app() {
         app.anchor.settle(&app).await;
     }

@@ -11,32 +11,18 @@ use crate::attestation::evidence::Format;
 use crate::attestation::level::{AppraisalPolicy, LevelName, LevelPolicy};
 use crate::clock::UnixTime;
 use crate::enrolment::transcript::Transcript;
+use crate::enrolment::transport::{TransportKey, TransportKeys};
 use crate::id::{ActivationId, DeviceId, MerchantId, TerminalId};
 use crate::jose::{JoseError, Thumbprint, Typ, Unsigned};
 use crate::wire::{b64url, hex};
 
-/// How the second secret is wrapped: RFC 8017 §7.1 with an empty label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum TransportAlgorithm {
-    /// SHA-1 and MGF1-SHA-1 (the only hash `SoftHSM` offers for OAEP).
-    #[serde(rename = "RSA-OAEP")]
-    RsaOaep,
-    /// SHA-256 and MGF1-SHA-256.
-    #[serde(rename = "RSA-OAEP-256")]
-    RsaOaep256,
-}
-
-/// The transport key that phones wrap to.
-#[derive(Debug, Clone, Serialize)]
-pub struct TransportKey {
-    /// SHA-256 of `spki`.
-    #[serde(with = "b64url")]
-    pub kid: [u8; 32],
-    /// How.
-    pub alg: TransportAlgorithm,
-    /// SPKI in DER.
-    #[serde(with = "b64url")]
-    pub spki: Vec<u8>,
+/// How the parameters name the transport keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParametersForm {
+    /// The first version: the RSA key alone.
+    One,
+    /// A list, in the service's order of preference.
+    List,
 }
 
 /// Enrolment parameters, to be signed by attestation-signing.
@@ -45,7 +31,10 @@ pub struct Parameters<'a> {
     iss: &'a str,
     iat: UnixTime,
     exp: UnixTime,
-    transport: &'a TransportKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'a TransportKey>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    transports: Vec<&'a TransportKey>,
     levels: BTreeMap<&'a LevelName, Demand<'a>>,
 }
 
@@ -65,9 +54,20 @@ impl<'a> Demand<'a> {
 
 impl<'a> Parameters<'a> {
     /// The parameters at `now`, good for `validity` seconds.
-    pub fn new(issuer: &'a str, now: UnixTime, validity: u32, transport: &'a TransportKey, policy: &'a AppraisalPolicy) -> Self {
+    pub fn new(
+        issuer: &'a str,
+        now: UnixTime,
+        validity: u32,
+        form: ParametersForm,
+        keys: &'a TransportKeys,
+        policy: &'a AppraisalPolicy,
+    ) -> Self {
         let levels = policy.levels().map(|level| (level.name(), Demand::of(level))).collect();
-        Self { iss: issuer, iat: now, exp: now.plus(i64::from(validity)), transport, levels }
+        let (transport, transports) = match form {
+            ParametersForm::One => (Some(keys.rsa()), Vec::new()),
+            ParametersForm::List => (None, keys.offered().collect()),
+        };
+        Self { iss: issuer, iat: now, exp: now.plus(i64::from(validity)), transport, transports, levels }
     }
 
     /// For the signer.
@@ -213,6 +213,7 @@ mod tests {
     use crate::attestation::challenge::tests::{DEVICE, verified};
     use crate::attestation::claim::Claim;
     use crate::attestation::level::tests::example;
+    use crate::enrolment::transport::TransportAlgorithm;
     use crate::jose::tests::key;
     use serde_json::json;
 
@@ -224,18 +225,26 @@ mod tests {
     #[test]
     fn the_parameters_are_those_of_the_protocol() {
         let policy = example();
-        let transport = TransportKey { kid: [1; 32], alg: TransportAlgorithm::RsaOaep, spki: vec![2; 4] };
-        let parameters = Parameters::new("https://t.example", UnixTime(1_763_823_600), 3600, &transport, &policy);
-        let claims = claims(&parameters.unsigned(&Thumbprint::of(key(1).verifying_key())).expect("short"));
+        let transport = |kid, alg| TransportKey { kid: [kid; 32], alg, spki: vec![kid + 1; 4] };
+        let keys = TransportKeys::new(transport(1, TransportAlgorithm::RsaOaep), Some(transport(2, TransportAlgorithm::Ecdh)));
+        let of_form = |form| {
+            let parameters = Parameters::new("https://t.example", UnixTime(1_763_823_600), 3600, form, &keys, &policy);
+            claims(&parameters.unsigned(&Thumbprint::of(key(1).verifying_key())).expect("short"))
+        };
         let all = json!(["app_digest", "os_version", "patch_level", "debugger", "root", "emulator"]);
-        let expected = json!({
+        let rsa = json!({"kid": b64url::encode(&[1; 32]), "alg": "RSA-OAEP", "spki": "AgICAg"});
+        let mut expected = json!({
             "iss": "https://t.example", "iat": 1_763_823_600, "exp": 1_763_827_200,
-            "transport": {"kid": b64url::encode(&[1; 32]), "alg": "RSA-OAEP", "spki": "AgICAg"},
+            "transport": rsa,
             "levels": {
                 "basic": {"format": "software", "claims": ["app_digest", "debugger", "root"], "signature": false},
                 "standard": {"format": "software", "claims": all, "signature": true},
                 "full": {"format": "software", "claims": all, "signature": true}}});
-        assert_eq!(claims, expected);
+        assert_eq!(of_form(ParametersForm::One), expected);
+        let ecdh = json!({"kid": b64url::encode(&[2; 32]), "alg": "ECDH-X963-SHA256-A256KWP", "spki": "AwMDAw"});
+        expected.as_object_mut().expect("an object").remove("transport");
+        expected["transports"] = json!([ecdh, rsa]);
+        assert_eq!(of_form(ParametersForm::List), expected);
     }
 
     #[test]

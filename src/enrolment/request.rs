@@ -41,7 +41,7 @@ pub struct EnrolmentRequest {
     pub challenge: String,
     /// SHA-256 of the transport key's SPKI, as the phone has it.
     pub transport_kid: [u8; 32],
-    /// The second secret under the transport key: one RSA-3072 or RSA-4096 block.
+    /// The second secret under the transport key: one RSA-3072 or RSA-4096 block, or an ephemeral point and 40 bytes of AES-KWP.
     pub wrapped_secret: Vec<u8>,
     /// PKCS#10 in DER.
     pub csr: Vec<u8>,
@@ -64,9 +64,9 @@ impl EnrolmentRequest {
         let transport_kid = object.text("transport_kid", 43)?;
         let transport_kid =
             b64url::decode_array(&transport_kid).ok_or(ParseError::new("transport_kid", "canonical base64url of 32 bytes"))?;
-        let wrapped_secret = object.bytes("wrapped_secret", 384..=512)?;
-        if !matches!(wrapped_secret.len(), 384 | 512) {
-            return Err(ParseError::new("wrapped_secret", "384 or 512 bytes"));
+        let wrapped_secret = object.bytes("wrapped_secret", 105..=512)?;
+        if !matches!(wrapped_secret.len(), 105 | 384 | 512) {
+            return Err(ParseError::new("wrapped_secret", "105, 384 or 512 bytes"));
         }
         let csr = object.bytes("csr", 1..=MAX_CSR)?;
         let evidence = RawEvidence::take(&mut object)?;
@@ -124,6 +124,8 @@ pub(crate) mod tests {
             ("transport_kid", json!(b64url::encode(&[3; 31]))),
             ("wrapped_secret", json!(b64url::encode(&[4; 385]))),
             ("wrapped_secret", json!(b64url::encode(&[4; 256]))),
+            ("wrapped_secret", json!(b64url::encode(&[4; 104]))),
+            ("wrapped_secret", json!(b64url::encode(&[4; 106]))),
             ("csr", json!("")),
             ("csr", json!(b64url::encode(&[5; MAX_CSR + 1]))),
             ("csr", json!("AB")),
@@ -169,8 +171,8 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn what_parses_encodes_to_what_was_sent(mac: [u8; 16], csr in proptest::collection::vec(any::<u8>(), 1..200), long: bool) {
-            let wrapped = vec![9; if long { 512 } else { 384 }];
+        fn what_parses_encodes_to_what_was_sent(mac: [u8; 16], csr in proptest::collection::vec(any::<u8>(), 1..200), length in prop::sample::select(vec![105, 384, 512])) {
+            let wrapped = vec![9; length];
             let mut body = body();
             body["mac"] = json!(b64url::encode(&mac));
             body["csr"] = json!(b64url::encode(&csr));

@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::extract::{Bound, Id, JsonBytes};
+use crate::enrolment::package::ParametersForm;
 use crate::id::DeviceId;
 use crate::ops;
 use crate::ops::context::Context;
@@ -19,7 +20,8 @@ pub(super) fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/device/v1/trust", get(trust))
         .route("/device/v1/crl", get(crl))
-        .route("/device/v1/enrolment/parameters", get(parameters))
+        .route("/device/v1/enrolment/parameters", get(first_parameters))
+        .route("/device/v2/enrolment/parameters", get(parameters))
         .route("/device/v1/enrolment/challenge", post(enrolment_challenge))
         .route("/device/v1/enrolment", post(enrol))
         .route("/device/v1/devices/{device}/challenge", post(device_challenge))
@@ -38,8 +40,12 @@ async fn crl(Bound(app): Bound) -> Result<impl IntoResponse, OpError> {
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], der))
 }
 
+async fn first_parameters(Bound(app): Bound) -> Answer {
+    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app, ParametersForm::One).await?})))
+}
+
 async fn parameters(Bound(app): Bound) -> Answer {
-    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app).await?})))
+    Ok(axum::Json(json!({"parameters": ops::enrolment_parameters(&app, ParametersForm::List).await?})))
 }
 
 async fn enrolment_challenge(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes) -> Answer {

@@ -6,12 +6,13 @@ use std::fmt::{Display, Write as _};
 use tillward_hsm::client::BUCKETS;
 use tillward_hsm::{BreakerState, CallCount, HostView, HsmView};
 
+type Value = fn(&HostView) -> u64;
+
 /// Appends everything that the client knows.
 pub(super) fn render(text: &mut String, view: &HsmView, calls: &BTreeMap<&'static str, CallCount>) {
     of_calls(text, calls);
     one(text, "tillward_hsm_queue", "gauge", view.queue.used);
     one(text, "tillward_hsm_repeats_total", "counter", view.repeats);
-    type Value = fn(&HostView) -> u64;
     let values: [(&str, &str, Value); 12] = [
         ("tillward_hsm_host_up", "gauge", |host| u64::from(host.state == "serving")),
         ("tillward_hsm_breaker_open", "gauge", |host| u64::from(host.breaker != BreakerState::Closed)),

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::hsm_metrics;
 use super::metrics::Metrics;
+use super::problem::OwnWords;
 use super::ready::Readiness;
 use crate::service::Service;
 
@@ -30,6 +31,7 @@ async fn ready(readiness: Arc<Readiness>, State(service): State<Arc<Service>>) -
     }
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, axum::Json(report)).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.extensions_mut().insert(OwnWords);
     response
 }
 

@@ -52,6 +52,10 @@ impl Problem {
     }
 }
 
+/// Beside an answer that is no success and says itself what is wrong, in a form of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnWords;
+
 /// The answer: status, problem document, and for 503 when to ask again. The document also travels as an extension, so that
 /// the request layer can add the request id.
 impl IntoResponse for Problem {

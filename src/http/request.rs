@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use super::metrics::Metrics;
-use super::problem::Problem;
+use super::problem::{OwnWords, Problem};
 use crate::audit::RequestId;
 use crate::ops::error::Refusal;
 use crate::ops::reason::Reason;
@@ -92,6 +92,7 @@ async fn arrive(request: Request, arrival: Duration) -> Result<Request, Refusal>
 /// Adds the request id, and turns the framework's own bare errors into problem documents.
 fn finish(response: Response, id: &RequestId) -> Response {
     let problem = response.extensions().get::<Problem>().cloned().or_else(|| match response.status() {
+        _ if response.extensions().get::<OwnWords>().is_some() => None,
         StatusCode::NOT_FOUND => Some(Problem::new(Reason::NotFound.into())),
         StatusCode::METHOD_NOT_ALLOWED => Some(Problem::new(Reason::MethodNotAllowed.into())),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::new(Reason::TooLarge.into())),

@@ -7,10 +7,11 @@
 use p256::ecdsa::VerifyingKey;
 use p256::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use subtle::ConstantTimeEq as _;
-use tillward_hsm::{HsmError, Ikid, KeyPurpose, OpenEnrolment, Refusal as HsmRefusal, SigningKey};
+use tillward_hsm::{HsmError, Ikid, KeyPurpose, OpenEnrolment, Refusal as HsmRefusal, SigningKey, TransportKind};
 
 use super::challenge::sign;
 use super::context::Context;
+use super::enrolment_parameters::transport_kind;
 use super::error::{OpError, Refusal};
 use super::issue_certificate::{Issued, issue_merchant_certificate};
 use super::reason::Reason;
@@ -57,6 +58,7 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
     let opened = app
         .hsm
         .open_enrolment(OpenEnrolment {
+            transport: parsed.transport,
             wrapped_secret: request.wrapped_secret,
             ikid: Ikid(activation.ikid),
             transcript: *parsed.transcript.digest(),
@@ -71,7 +73,7 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
         }
         Err(error) => return Err(error.into()),
     };
-    let Parsed { evidence, transcript, proven } = parsed;
+    let Parsed { evidence, transcript, proven, .. } = parsed;
     let mac = MacVerified::by_hsm(transcript);
     let verified = VerifiedEvidence::at_enrolment(evidence, &mac).map_err(|error| OpError::internal("matching the evidence", error))?;
     let terminal = app.store.read().await?.find_terminal(&activation.terminal).await?;
@@ -144,6 +146,7 @@ struct Parsed {
     evidence: Evidence,
     transcript: Transcript,
     proven: ProvenRequest,
+    transport: TransportKind,
 }
 
 impl Parsed {
@@ -155,13 +158,13 @@ impl Parsed {
         if challenge.ikid() != &activation.ikid {
             return Err(Reason::ChallengeInvalid.into());
         }
-        if request.transport_kid != settings.transport.kid {
+        let Some(algorithm) = settings.transport.algorithm_of(&request.transport_kid) else {
             return Err(Reason::TransportKeyUnknown.into());
-        }
+        };
         let proven = ProvenRequest::prove(&request.csr).map_err(|error| Reason::RequestProofInvalid.with(error.to_string()))?;
         let evidence = Evidence::parse(&request.evidence, &challenge)?;
         let transcript = Transcript::enrolment(request, &challenge, &evidence);
-        Ok(Self { evidence, transcript, proven })
+        Ok(Self { evidence, transcript, proven, transport: transport_kind(algorithm) })
     }
 }
 

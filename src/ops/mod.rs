@@ -49,6 +49,7 @@ pub use crl::current_crl;
 pub use decrypt::{Decrypted, decrypt};
 pub use enrol::enrol;
 pub use enrolment_parameters::enrolment_parameters;
+pub(crate) use enrolment_parameters::{transport_keys, transport_kind};
 pub use list_devices::{DevicePage, DeviceQuery, list_devices};
 pub use read_activation::{Activation, read_activation};
 pub use read_audit::{AuditPage, AuditQuery, read_audit};

@@ -9,12 +9,13 @@ use serde_json::Value;
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 14] = [
+const NOUNS: [&str; 15] = [
     "demo",
     "new",
     "init",
     "serve",
     "doctor",
+    "bench",
     "merchant",
     "terminal",
     "activation",

@@ -9,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tillward_hsm::{DerivationId, Fault, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, OpenEnrolment, Outage, PublicKeyOf, Refusal};
+use tillward_hsm::{DerivationId, Fault, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, Outage, Refusal};
 
-use crate::softhsm::{ACME, SoftHsm};
 use crate::software::Phone;
+use crate::token::{ACME, Module, Token};
 pub(crate) use engine::Engine;
 pub(crate) use host::ContainerHsm;
 
@@ -30,9 +30,7 @@ struct Proof {
 impl Proof {
     async fn take(hsm: &Hsm) -> Self {
         let phone = Phone::new(Ikid::new(ACME.1, DerivationId(7)));
-        let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await.expect("transport key");
-        let enrolment: OpenEnrolment = phone.enrolment(&spki);
-        let block = hsm.open_enrolment(enrolment).await.expect("enrols");
+        let block = crate::softhsm::hsm::enrol(hsm, &phone).await;
         Self { phone, block, mac: hsm.activation_mac(b"code").await.expect("a MAC") }
     }
 
@@ -47,9 +45,9 @@ impl Proof {
 }
 
 /// A token with keys, and a host on it in a container; None where there is no engine.
-async fn host(arguments: &[&str]) -> Option<(SoftHsm, ContainerHsm)> {
+async fn host(arguments: &[&str]) -> Option<(Token, ContainerHsm)> {
     let engine = Engine::find().await?;
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     let host = ContainerHsm::start(engine, &token.path(""), "tillward-test", arguments).await;
     Some((token, host))
 }
@@ -69,7 +67,7 @@ async fn recovers(hsm: &Hsm, patience: Duration) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ceremony_in_a_container_makes_the_token_that_the_next_one_serves() {
     let Some(engine) = Engine::find().await else { return };
-    let token = SoftHsm::empty();
+    let token = Token::empty(Module::SoftHsm).expect("SoftHSM is installed");
     let ceremony = ContainerHsm::start(engine, &token.path(""), "tillward-test", &["--ceremony"]).await;
     let config = HsmConfig { ceremony: true, ..ceremony.config(Duration::from_secs(30)) };
     let hsm = ceremony.attach(config.clone()).await;
@@ -78,7 +76,7 @@ async fn a_ceremony_in_a_container_makes_the_token_that_the_next_one_serves() {
     // A host that has made a token ends, because its view of the tokens is old; the engine starts it again.
     ceremony.until(|state| state.running == Some(true)).await;
     let hsm = ceremony.attach(config).await;
-    let made = hsm.create_keys(SoftHsm::spec()).await.expect("makes the keys");
+    let made = hsm.create_keys(Token::spec()).await.expect("makes the keys");
     assert!(made.iter().all(|key| key.created) && made.len() == 13);
     hsm.shutdown().await;
     drop(ceremony);
@@ -131,7 +129,7 @@ async fn another_user_is_refused() {
         return;
     }
     let Some(engine) = Engine::find().await else { return };
-    let token = SoftHsm::with_keys().await;
+    let token = Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed");
     // Root may open any socket, and is not the container's user: the credentials alone decide.
     let host = ContainerHsm::start_as(engine, &token.path(""), "tillward-test", &[]).await;
     let begin = Instant::now();

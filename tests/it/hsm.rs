@@ -1,4 +1,4 @@
-//! The HSM host and its client over SoftHSM.
+//! The HSM host and its client, over each of the modules.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,11 +7,12 @@ use sha2::{Digest, Sha256};
 use tillward_hsm::error::Fault;
 use tillward_hsm::{
     AcquirerKeys, Algorithm, BdkId, Counter, DerivationId, Hsm, HsmConfig, HsmError, Ikid, KeyBlock, KeyKind, KeyPurpose, KeySpec,
-    KnownAnswer, KnownAnswerKey, Ksn, OaepHash, OpenEnrolment, Outage, PublicKeyOf, Refusal, SigningKey, Usage,
+    KnownAnswer, KnownAnswerKey, Ksn, OpenEnrolment, Outage, PublicKeyOf, Refusal, SigningKey, TransportKind, Usage,
 };
 
-use crate::softhsm::{ACME, BOLT, SoftHsm};
+use super::MODULE;
 use crate::software::{self, Phone};
+use crate::token::{ACME, BOLT, Token};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, HsmError>) -> Refusal {
     match result.expect_err("a refusal") {
@@ -26,22 +27,35 @@ fn ikid(bdk: BdkId, derivation: u32) -> Ikid {
 }
 
 pub(crate) async fn enrol(hsm: &Hsm, phone: &Phone) -> KeyBlock {
-    let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await.expect("transport key");
-    hsm.open_enrolment(phone.enrolment(&spki)).await.expect("enrols")
+    hsm.open_enrolment(enrolment(hsm, phone).await).await.expect("enrols")
+}
+
+/// What a phone sends that knows RSA alone.
+pub(crate) async fn enrolment(hsm: &Hsm, phone: &Phone) -> OpenEnrolment {
+    phone.enrolment(oaep(hsm, &phone.secret).await)
+}
+
+/// RSA-OAEP with the hash that the token takes.
+async fn oaep(hsm: &Hsm, secret: &[u8]) -> Vec<u8> {
+    let spki = hsm.public_key(PublicKeyOf::Transport(TransportKind::Rsa)).await.expect("transport key");
+    let hash = hsm.status().await.expect("status").profile.expect("profile").oaep.expect("one of the two");
+    software::oaep(hash, &spki, secret)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn init_makes_every_key_once_and_never_again() {
-    let token = SoftHsm::empty();
+    let Some(token) = Token::empty(MODULE) else { return };
     let hsm = token.ceremony().await;
     assert!(!hsm.init_token(&token.path("so-pin")).await.expect("is there already"));
-    let made = hsm.create_keys(SoftHsm::spec()).await.expect("makes");
-    assert!(made.iter().all(|key| key.created) && made.len() == 9 + 4, "{made:#?}");
+    let made = hsm.create_keys(Token::spec()).await.expect("makes");
+    let profile = hsm.status().await.expect("status").profile.expect("profile");
+    let expected = 9 + usize::from(profile.ecdh) + 4;
+    assert!(made.iter().all(|key| key.created) && made.len() == expected, "{made:#?}");
     for key in &made {
         let flag = |name: &str| key.attributes.get(name).copied();
         assert_eq!((flag("SENSITIVE"), flag("EXTRACTABLE"), flag("MODIFIABLE")), (Some(true), Some(false), Some(false)), "{}", key.label);
         assert_eq!((flag("LOCAL"), flag("NEVER_EXTRACTABLE"), flag("PRIVATE")), (Some(true), Some(true), Some(true)), "{}", key.label);
-        let copyable = matches!(key.label.as_str(), "attestation-signing" | "personalization-signing");
+        let copyable = profile.copies_sealed && matches!(key.label.as_str(), "attestation-signing" | "personalization-signing");
         assert_eq!(flag("COPYABLE"), Some(copyable), "{}", key.label);
         if key.label.starts_with("bdk-") {
             let usages = ["ENCRYPT", "DECRYPT", "SIGN", "VERIFY", "WRAP", "UNWRAP", "DERIVE"].map(flag);
@@ -52,7 +66,7 @@ async fn init_makes_every_key_once_and_never_again() {
     let status = hsm.status().await.expect("status");
     assert!(status.is_ready(), "{:?}", status.problems().collect::<Vec<_>>());
 
-    let again = hsm.create_keys(SoftHsm::spec()).await.expect("finds");
+    let again = hsm.create_keys(Token::spec()).await.expect("finds");
     assert!(again.iter().all(|key| !key.created));
     let fingerprints =
         |keys: &[tillward_hsm::KeyRecord]| keys.iter().map(|key| (key.label.clone(), key.fingerprint, key.kcv)).collect::<Vec<_>>();
@@ -67,7 +81,7 @@ async fn init_makes_every_key_once_and_never_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_would_replace_another_is_refused_before_any_is_made() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.ceremony().await;
     let before = hsm.inventory().await.expect("inventory");
     let acquirer = |name: &str, pin, data, bits| AcquirerKeys { name: name.to_owned(), bdk_pin: pin, bdk_data: data, bits };
@@ -93,14 +107,8 @@ async fn a_key_that_would_replace_another_is_refused_before_any_is_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_enrols_is_personalised_attests_and_pays() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
-    let profile = hsm.status().await.expect("status").profile.expect("profile");
-    // What SoftHSM 2.6 was measured to do. If this changes, the ways round it can go.
-    assert_eq!((profile.kwp, profile.oaep, profile.value_len_on_unwrap), (Some(0x210A), Some(OaepHash::Sha1), false));
-    assert!(profile.allowed_mechanisms && profile.unwrap_template && profile.ed25519 && profile.aes_192, "{profile:?}");
-    // It copies a key into a session only if the key is modifiable, and ours are not.
-    assert!(!profile.session_copies);
     for (acquirer, (bdk_pin, bdk_data), algorithm) in [("acme", ACME, Algorithm::Aes256), ("bolt", BOLT, Algorithm::Aes128)] {
         let phone = Phone::new(ikid(bdk_data, 7));
         let block = enrol(&hsm, &phone).await;
@@ -138,18 +146,17 @@ async fn a_phone_enrols_is_personalised_attests_and_pays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_mac_a_tampered_block_and_another_phones_block_are_refused() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
-    let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await.expect("transport key");
     let phone = Phone::new(ikid(ACME.1, 1));
-    let good = phone.enrolment(&spki);
+    let good = enrolment(&hsm, &phone).await;
     let block = hsm.open_enrolment(good.clone()).await.expect("enrols");
 
     let other_transcript = OpenEnrolment { transcript: [0; 32], ..good.clone() };
     assert_eq!(refusal(hsm.open_enrolment(other_transcript).await), Refusal::MacMismatch);
     let other_ikid = OpenEnrolment { ikid: ikid(ACME.1, 2), ..good.clone() };
     assert_eq!(refusal(hsm.open_enrolment(other_ikid).await), Refusal::MacMismatch);
-    let other_secret = OpenEnrolment { wrapped_secret: software::oaep_sha1(&spki, &[1; 32]), ..good.clone() };
+    let other_secret = OpenEnrolment { wrapped_secret: oaep(&hsm, &[1; 32]).await, ..good.clone() };
     assert_eq!(refusal(hsm.open_enrolment(other_secret).await), Refusal::MacMismatch);
 
     let digest = [9; 32];
@@ -174,11 +181,13 @@ async fn a_wrong_mac_a_tampered_block_and_another_phones_block_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_another_length_or_a_broken_wrapping_does_not_unwrap() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
-    let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await.expect("transport key");
-    let good = Phone::new(ikid(ACME.1, 1)).enrolment(&spki);
-    let mut wrapped: Vec<Vec<u8>> = [0, 1, 8, 16, 24, 33, 40, 64].map(|length| software::oaep_sha1(&spki, &vec![5; length])).to_vec();
+    let good = enrolment(&hsm, &Phone::new(ikid(ACME.1, 1))).await;
+    let mut wrapped = Vec::new();
+    for length in [0, 1, 8, 16, 24, 33, 40, 64] {
+        wrapped.push(oaep(&hsm, &vec![5; length]).await);
+    }
     wrapped.extend([vec![0; 384], vec![0xFF; 384], vec![1; 383], vec![], vec![1; 4096]]);
     let mut flipped = good.wrapped_secret.clone();
     flipped[200] ^= 1;
@@ -196,14 +205,69 @@ async fn a_secret_of_another_length_or_a_broken_wrapping_does_not_unwrap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_secret_comes_by_key_agreement_where_the_module_can_do_it() {
+    let Some(token) = Token::with_keys(MODULE).await else { return };
+    let hsm = token.start().await;
+    let spki = match hsm.public_key(PublicKeyOf::Transport(TransportKind::Ecdh)).await {
+        Ok(spki) => spki,
+        Err(error) => {
+            assert!(!hsm.status().await.expect("status").profile.expect("profile").ecdh);
+            let label = "enrollment-transport-ec".to_owned();
+            assert_eq!(refusal::<()>(Err(error)), Refusal::UnknownKey { label: label.clone() });
+            let asked = OpenEnrolment { transport: TransportKind::Ecdh, ..enrolment(&hsm, &Phone::new(ikid(ACME.1, 1))).await };
+            assert_eq!(refusal(hsm.open_enrolment(asked).await), Refusal::UnknownKey { label });
+            hsm.shutdown().await;
+            return;
+        }
+    };
+    let phone = Phone::new(ikid(ACME.1, 1));
+    let by = |wrapped| OpenEnrolment { transport: TransportKind::Ecdh, ..phone.enrolment(wrapped) };
+    let good = software::agreement(&spki, &phone.secret);
+    let block = hsm.open_enrolment(by(good.clone())).await.expect("enrols");
+    let digest = [9; 32];
+    hsm.verify_device_mac(&block, phone.ikid, &digest, &phone.mac(&digest)).await.expect("verifies");
+    hsm.personalize(&block, phone.ikid, "acme").await.expect("personalises");
+
+    let before = hsm.status().await.expect("status").pid;
+    let at = |place: usize, bits: u8| {
+        let mut changed = good.clone();
+        changed[place] ^= bits;
+        changed
+    };
+    let other = software::agreement(&spki, &phone.secret);
+    let mixed = [&other[..65], &good[65..]].concat();
+    let mut refused =
+        vec![at(0, 2), at(1, 1), at(64, 1), at(65, 1), at(104, 0x80), mixed, good[..104].to_vec(), vec![0; 105], vec![4; 105], vec![]];
+    refused.push([&[2 | (good[64] & 1)][..], &good[1..33], &good[65..]].concat());
+    refused.push(oaep(&hsm, &phone.secret).await);
+    for length in [0, 1, 16, 24, 31, 33, 40, 64] {
+        refused.push(software::agreement(&spki, &vec![5; length]));
+    }
+    for (index, wrapped) in refused.into_iter().enumerate() {
+        let error = hsm.open_enrolment(by(wrapped)).await.expect_err("refused");
+        assert_eq!(error, HsmError::Refused(Refusal::UnwrapFailed), "case {index}");
+    }
+    // An RSA block is none of the key agreement's, and the other way round.
+    let as_rsa = OpenEnrolment { transport: TransportKind::Rsa, ..by(good.clone()) };
+    assert_eq!(refusal(hsm.open_enrolment(as_rsa).await), Refusal::UnwrapFailed);
+    // The point's mirror image agrees on the same key. The transcript has the whole of it, so the MAC is of another message (protocol §3.4).
+    let other_transcript = OpenEnrolment { transcript: [0; 32], ..by(software::mirrored(&good)) };
+    assert_eq!(refusal(hsm.open_enrolment(other_transcript).await), Refusal::MacMismatch);
+    let other_secret = by(software::agreement(&spki, &[1; 32]));
+    assert_eq!(refusal(hsm.open_enrolment(other_secret).await), Refusal::MacMismatch);
+    assert_eq!(hsm.status().await.expect("status").pid, before, "bad input does not cost a host");
+    hsm.open_enrolment(by(good)).await.expect("enrols");
+    hsm.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_31_bytes_is_not_taken_for_one_of_32() {
     // SoftHSM fills it up with a zero byte when it wraps it; a phone that knows 31 bytes cannot have made the MAC.
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
-    let spki = hsm.public_key(PublicKeyOf::EnrolmentTransport).await.expect("transport key");
-    let good = Phone::new(ikid(ACME.1, 1)).enrolment(&spki);
+    let good = enrolment(&hsm, &Phone::new(ikid(ACME.1, 1))).await;
     for length in [25, 31] {
-        let wrapped_secret = software::oaep_sha1(&spki, &vec![5; length]);
+        let wrapped_secret = oaep(&hsm, &vec![5; length]).await;
         let refused = refusal(hsm.open_enrolment(OpenEnrolment { wrapped_secret, ..good.clone() }).await);
         assert!(matches!(refused, Refusal::UnwrapFailed | Refusal::MacMismatch), "{refused:?}");
     }
@@ -212,7 +276,7 @@ async fn a_secret_of_31_bytes_is_not_taken_for_one_of_32() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_of_the_wrong_length_or_key_are_refused() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     let input = |what: &str| Refusal::InvalidInput { what: what.to_owned() };
     for length in [0, 1, 31, 33, 48, 64, 1000] {
@@ -247,7 +311,7 @@ async fn inputs_of_the_wrong_length_or_key_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_decrypted_only_if_its_mac_and_padding_are_right() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     let phone = Phone::new(ikid(ACME.1, 1));
     let block = enrol(&hsm, &phone).await;
@@ -276,7 +340,7 @@ async fn a_payment_is_decrypted_only_if_its_mac_and_padding_are_right() {
 async fn signatures_verify_under_the_exported_keys() {
     use p256::ecdsa::signature::hazmat::PrehashVerifier;
     use p256::pkcs8::DecodePublicKey;
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     for key in [SigningKey::Attestation, SigningKey::Personalization, SigningKey::IssuingCa] {
         let signature = hsm.sign(key, &[7; 32]).await.expect("signs");
@@ -303,7 +367,7 @@ async fn signatures_verify_under_the_exported_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_ceremony_flag_no_key_is_made_and_the_root_does_not_sign() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     assert_eq!(refusal(hsm.create_keys(KeySpec::default()).await), Refusal::NotPermitted);
     assert_eq!(refusal(hsm.init_token(&token.path("so-pin")).await), Refusal::NotPermitted);
@@ -315,7 +379,7 @@ async fn without_the_ceremony_flag_no_key_is_made_and_the_root_does_not_sign() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_derivation_mark_never_goes_back() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     assert_eq!(hsm.derivation_mark("acme").await.expect("mark"), None);
     assert_eq!(hsm.reserve_derivation_ids("acme", 0, 100).await.expect("reserves"), 100);
@@ -338,10 +402,9 @@ async fn the_derivation_mark_never_goes_back() {
 async fn every_published_dukpt_value_is_what_the_token_derives() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/aes-dukpt.json");
     let vectors: serde_json::Value = serde_json::from_slice(&std::fs::read(path).expect("vectors")).expect("JSON");
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.ceremony().await;
     let aes_192 = hsm.status().await.expect("status").profile.expect("profile").aes_192;
-    assert!(aes_192, "SoftHSM cuts a derivation to 24 bytes");
     let hex = |value: &serde_json::Value| data_encoding::HEXUPPER.decode(value.as_str().expect("text").as_bytes()).expect("hex");
     let algorithm = |value: &serde_json::Value| match value.as_str() {
         Some("AES128") => Some(Algorithm::Aes128),
@@ -365,6 +428,10 @@ async fn every_published_dukpt_value_is_what_the_token_derives() {
         let Some(working) = algorithm(&suite["working_key_algorithm"]) else { continue };
         let ikid: Ikid = suite["initial_key_id"].as_str().expect("text").parse().expect("IKID");
         let bdk = hex(&suite["bdk"]);
+        // Where the module cannot cut a derivation to 24 bytes; no BDK of Tillward's has this size.
+        if !aes_192 && (bdk.len() == 24 || working == Algorithm::Aes192) {
+            continue;
+        }
         let mut cases = vec![(KnownAnswerKey::Initial, &suite["initial_key"])];
         for transaction in suite["transactions"].as_array().expect("transactions") {
             let counter = u32::try_from(transaction["counter"].as_u64().expect("number")).expect("32 bits");
@@ -397,7 +464,7 @@ async fn every_published_dukpt_value_is_what_the_token_derives() {
         compared += 1;
     }
     println!("{compared} values compared");
-    assert!(compared > 700, "{compared}");
+    assert!(compared > if aes_192 { 700 } else { 400 }, "{compared}");
     // The way for test values is not a way for keys.
     let asked = KnownAnswer { bdk: vec![1; 16], ikid: ikid(ACME.1, 1), at: KnownAnswerKey::Initial };
     assert!(matches!(refusal(hsm.known_answer(asked).await), Refusal::InvalidInput { .. }));
@@ -406,7 +473,7 @@ async fn every_published_dukpt_value_is_what_the_token_derives() {
 
 #[tokio::test]
 async fn more_calls_than_the_queue_holds_are_refused_at_once() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = Hsm::start(HsmConfig { queue: 4, workers: 1, ..token.config() }).await.expect("ready");
     let pid = hsm.status().await.expect("status").pid;
     // The host is stopped, so the calls stay in flight for as long as the test wants.
@@ -431,7 +498,7 @@ fn signal(signal: &str, pid: u32) {
 
 #[tokio::test]
 async fn a_host_that_dies_is_replaced_and_its_successor_answers_its_calls() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = token.start().await;
     let pid = hsm.status().await.expect("status").pid;
     signal("-STOP", pid);
@@ -449,7 +516,7 @@ async fn a_host_that_dies_is_replaced_and_its_successor_answers_its_calls() {
 }
 
 /// The process id of a host that works, as soon as there is one.
-async fn until(hsm: &Hsm) -> u32 {
+pub(super) async fn until(hsm: &Hsm) -> u32 {
     tokio::time::timeout(Duration::from_mins(1), async {
         loop {
             match hsm.status().await {
@@ -464,7 +531,7 @@ async fn until(hsm: &Hsm) -> u32 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_hangs_is_replaced_and_its_successor_answers_within_the_deadline() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let config = HsmConfig { workers: 1, stuck: Duration::from_millis(500), ..token.config() };
     let hsm = Hsm::start(config).await.expect("ready");
     let pid = hsm.status().await.expect("status").pid;
@@ -487,27 +554,8 @@ async fn a_host_that_hangs_is_replaced_and_its_successor_answers_within_the_dead
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_vanishes_is_found_again_by_the_same_host_with_new_handles() {
-    let token = SoftHsm::with_keys().await;
-    let hsm = token.start().await;
-    hsm.canary().await.expect("sings");
-    let before = hsm.status().await.expect("status");
-    std::fs::rename(token.path("tokens"), token.path("gone")).expect("moves");
-    std::fs::create_dir(token.path("tokens")).expect("makes");
-    hsm.canary().await.expect_err("the token is gone");
-    std::fs::remove_dir(token.path("tokens")).expect("removes");
-    std::fs::rename(token.path("gone"), token.path("tokens")).expect("moves back");
-    assert_eq!(until(&hsm).await, before.pid, "the host itself recovers");
-    hsm.canary().await.expect("sings");
-    let after = hsm.status().await.expect("status");
-    assert!(after.generation > before.generation, "{after:?}");
-    assert!(after.recoveries["find-again"] > 0 && after.recoveries["re-initialise"] > before.recoveries["re-initialise"], "{after:?}");
-    hsm.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_pin_is_tried_once_and_named_and_a_corrected_one_is_taken_without_a_restart() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     token.write_pin("pin", "not-the-pin");
     let error = Hsm::start(token.config()).await.expect_err("no login");
     let HsmError::Unavailable(Outage::NotReady(problems)) = &error else { panic!("{error}") };
@@ -528,7 +576,7 @@ async fn a_wrong_pin_is_tried_once_and_named_and_a_corrected_one_is_taken_withou
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_named() {
-    let token = SoftHsm::empty();
+    let Some(token) = Token::empty(MODULE) else { return };
     let names = async |hsm: &Hsm| {
         let status = hsm.status().await.expect("status");
         status.problems().map(|finding| finding.name.clone()).collect::<Vec<_>>()
@@ -560,13 +608,13 @@ async fn a_host_ends_with_zero_when_its_socket_does_and_breaks_off_on_nonsense()
     use std::io::{Read, Write};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let host = |bytes: &[u8]| {
         let (mut ours, theirs) = UnixStream::pair().expect("socket pair");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tillward"))
             .args(["hsm-host", &token.uri().to_string()])
             .env_clear()
-            .env("SOFTHSM2_CONF", token.path("softhsm2.conf"))
+            .envs(&token.config().environment)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
             .spawn()
@@ -587,19 +635,18 @@ async fn a_host_ends_with_zero_when_its_socket_does_and_breaks_off_on_nonsense()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_not_ready_is_tried_anew_without_a_gap() {
-    let token = SoftHsm::with_keys().await;
+async fn a_host_that_is_not_ready_stays_and_is_ready_when_its_token_comes() {
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     std::fs::rename(token.path("tokens"), token.path("away")).expect("moves");
     std::fs::create_dir(token.path("tokens")).expect("makes");
     let hsm = Hsm::start_for_diagnosis(token.config()).await.expect("answers");
     let first = hsm.status().await.expect("status").pid;
-    // There is always somebody to say what is missing, also while one host takes over from another.
-    while hsm.status().await.expect("a status at any time").pid == first {
-        tokio::task::yield_now().await;
-    }
-    std::fs::remove_dir(token.path("tokens")).expect("removes");
+    assert!(!hsm.is_ready());
+    // Some modules have put an empty token there.
+    std::fs::rename(token.path("tokens"), token.path("empty")).expect("moves away");
     std::fs::rename(token.path("away"), token.path("tokens")).expect("moves back");
-    until(&hsm).await;
+    tokio::time::timeout(Duration::from_mins(1), hsm.ready()).await.expect("ready");
+    assert_eq!(hsm.status().await.expect("status").pid, first);
     hsm.canary().await.expect("sings");
     hsm.shutdown().await;
 }
@@ -607,7 +654,7 @@ async fn a_host_that_is_not_ready_is_tried_anew_without_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listening_host_serves_its_own_user_over_a_private_socket() {
     use std::os::unix::fs::PermissionsExt;
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let socket = token.path("hsm.sock");
     let mut host = tokio::process::Command::new(env!("CARGO_BIN_EXE_tillward"))
         .args(["hsm-host", "--listen"])
@@ -654,9 +701,9 @@ async fn the_bare_module_signs_for_the_benchmark() {
         module.close();
         return;
     }
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let status = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "hsm::the_bare_module_signs_for_the_benchmark"])
+        .args(["--exact", &format!("{}::the_bare_module_signs_for_the_benchmark", module_path!().split_once("::").expect("a module").1)])
         .envs(&token.config().environment)
         .env("TILLWARD_TEST_RAW_URI", token.uri().to_string())
         .status()
@@ -666,7 +713,7 @@ async fn the_bare_module_signs_for_the_benchmark() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hosts_share_the_work_and_sixty_four_calls_all_come_back() {
-    let token = SoftHsm::with_keys().await;
+    let Some(token) = Token::with_keys(MODULE).await else { return };
     let hsm = Hsm::start(HsmConfig { hosts: 2, workers: 2, ..token.config() }).await.expect("ready");
     let calls: Vec<_> = (0..64_u8)
         .map(|number| {

@@ -14,6 +14,7 @@ use tillward::cli::phone::sound_findings;
 use tillward_device::phone::Phone;
 use tokio::task::JoinSet;
 
+use super::MODULE;
 use crate::scene::{Scene, payment};
 use crate::service::Service;
 
@@ -199,7 +200,7 @@ async fn no_secret_of_any_phone_is_in_the_memory_of_the_service_while_it_works()
         text.push_str(&String::from_utf8(form).expect("ASCII"));
     }
     let url = format!("url = \"https://phones.example/?{text}\"\n");
-    let service = Service::start_with(|config| {
+    let service = Service::start_on(MODULE, |config| {
         let dir = config.split_once("pin-source=file:").and_then(|(_, rest)| rest.split_once("/pin\"")).expect("the folder").0;
         let policy = std::path::Path::new(dir).join("appraisal.toml");
         let levels = std::fs::read_to_string(&policy).expect("a policy");
@@ -207,6 +208,7 @@ async fn no_secret_of_any_phone_is_in_the_memory_of_the_service_while_it_works()
         std::fs::write(&policy, levels.replace("app_digest = [\"", &format!("app_digest = [\"{digest}\", \""))).expect("writes");
         config.replacen("key = \"tls/server-key.pem\"\n", &format!("key = \"tls/server-key.pem\"\n{url}"), 1)
     });
+    let Some(service) = service else { return };
     let scene = Scene::of(service).await;
     let mut phones = Vec::new();
     for (number, level) in ["basic", "standard", "full"].into_iter().cycle().take(9).enumerate() {

@@ -9,6 +9,7 @@ use tillward_device::phone::Phone;
 use tillward_device::trust::Trust;
 
 use crate::service::Service;
+use crate::token::Module;
 
 /// The scene. What is in it belongs to one run of the service: after a restart, [`Scene::again`].
 pub(crate) struct Scene {
@@ -24,6 +25,11 @@ impl Scene {
     /// A fresh service, nothing adjusted.
     pub(crate) async fn set() -> Self {
         Self::of(Service::start()).await
+    }
+
+    /// The same on a token of that module; `None` where the module is not there.
+    pub(crate) async fn set_on(module: Module) -> Option<Self> {
+        Some(Self::of(Service::start_on(module, |text| text)?).await)
     }
 
     /// Everybody around a running service.

@@ -1,7 +1,7 @@
 //! A real service for a test: its own folder, SoftHSM token, database and ports; started as a process, ended by its id.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use tillward::cli::api::Api;
 use tillward::cli::phone::Line;
 use tillward::cli::workplace::{self, Workplace};
 use tillward_device::trust::RootPin;
+
+use crate::token::Module;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tillward");
@@ -29,10 +31,17 @@ pub(crate) struct Service {
 impl Service {
     /// A folder with keys on its token, and the service running. `adjust` may change the configuration's text first.
     pub(crate) fn start_with(adjust: impl FnOnce(String) -> String) -> Self {
+        Self::start_on(Module::SoftHsm, adjust).expect("SoftHSM is installed")
+    }
+
+    /// The same on a token of that module; `None` where the module is not there.
+    pub(crate) fn start_on(module: Module, adjust: impl FnOnce(String) -> String) -> Option<Self> {
+        let library = module.library()?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::Builder::new().prefix("tillward-").tempdir().expect("a temporary folder");
         let workplace = workplace::create(&dir.path().join("service"), ACQUIRER, None).expect("a workplace");
         let text = std::fs::read_to_string(workplace.config()).expect("the configuration");
+        let text = if module == Module::SoftHsm { text } else { on_module(&text, module, &library, &workplace) };
         std::fs::write(workplace.config(), adjust(text)).expect("the configuration");
         let init = Command::new(PROGRAM)
             .args(["init", "--json", "--config"])
@@ -45,7 +54,7 @@ impl Service {
         let log = dir.path().join("service.log");
         let mut service = Self { workplace, child: None, log, pin: root_pin(&init.stdout), _dir: dir };
         service.restart();
-        service
+        Some(service)
     }
 
     /// Another node beside `other`: the same token, database, TLS and principals, its own process and ports.
@@ -129,6 +138,11 @@ impl Service {
         child.wait().expect("ended")
     }
 
+    /// Waits until the service ends by itself, and gives its exit status.
+    pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.take().expect("it runs").wait().expect("ended")
+    }
+
     /// Everything the service and its HSM host have logged.
     pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -187,6 +201,18 @@ impl Drop for Service {
             eprintln!("--- log of the service\n{}", self.log_text());
         }
     }
+}
+
+/// The configuration with another module than SoftHSM, otherwise line for line the same.
+fn on_module(text: &str, module: Module, library: &Path, workplace: &Workplace) -> String {
+    let (variable, path) = module.configure(&workplace.dir);
+    let uri = tillward_hsm::Pkcs11Uri::new("tillward", library, &workplace.dir.join("pin")).expect("a URI");
+    let line = |line: &str| match line.split_once(" = ") {
+        Some(("uri", old)) if old.starts_with("\"pkcs11:") => format!("uri = \"{uri}\"\n"),
+        Some(("SOFTHSM2_CONF", _)) => format!("{variable} = \"{}\"\n", path.display()),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// The root pin in what `init --json` prints.

@@ -4,11 +4,12 @@ use aes::cipher::{BlockCipherEncrypt, BlockModeEncrypt, KeyInit, KeyIvInit};
 use cmac::{Cmac, Mac};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rsa::pkcs8::DecodePublicKey;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tillward_hsm::derivation::{derivation_data, transaction_identifier};
-use tillward_hsm::{Algorithm, Ikid, KeyBlock, Ksn, OpenEnrolment, Usage};
+use tillward_hsm::{Algorithm, Ikid, KeyBlock, Ksn, OaepHash, OpenEnrolment, TransportKind, Usage};
 
 /// AES-ECB(parent, derivation data) cut to length.
 pub(crate) fn derive(parent: &[u8], usage: Usage, algorithm: Algorithm, identifier: [u8; 8]) -> Vec<u8> {
@@ -34,10 +35,34 @@ pub(crate) fn cmac(key: &[u8], message: &[u8]) -> [u8; 16] {
     }
 }
 
-/// RSA-OAEP with SHA-1 to a `SubjectPublicKeyInfo`.
-pub(crate) fn oaep_sha1(spki: &[u8], secret: &[u8]) -> Vec<u8> {
+/// RSA-OAEP to a `SubjectPublicKeyInfo`.
+pub(crate) fn oaep(hash: OaepHash, spki: &[u8], secret: &[u8]) -> Vec<u8> {
     let key = rsa::RsaPublicKey::from_public_key_der(spki).expect("an RSA key");
-    key.encrypt(&mut UnwrapErr(SysRng), rsa::Oaep::<Sha1>::new(), secret).expect("encrypts")
+    let rng = &mut UnwrapErr(SysRng);
+    match hash {
+        OaepHash::Sha1 => key.encrypt(rng, rsa::Oaep::<Sha1>::new(), secret),
+        OaepHash::Sha256 => key.encrypt(rng, rsa::Oaep::<Sha256>::new(), secret),
+    }
+    .expect("encrypts")
+}
+
+/// Key agreement with a `SubjectPublicKeyInfo` (protocol §3.4): an ephemeral point and the secret under AES-KWP.
+pub(crate) fn agreement(spki: &[u8], secret: &[u8]) -> Vec<u8> {
+    let key = p256::PublicKey::from_public_key_der(spki).expect("a P-256 key");
+    let ephemeral = p256::SecretKey::from_slice(&random::<32>()).expect("a scalar, all but certainly");
+    let agreed = p256::ecdh::diffie_hellman(ephemeral.to_nonzero_scalar(), key.as_affine());
+    let kek = tillward_hsm::agreement::key(agreed.raw_secret_bytes(), &tillward_hsm::agreement::SHARED_INFO);
+    let mut wrapped = vec![0; secret.len().next_multiple_of(8) + 8];
+    let kwp = aes_kw::KwpAes256::new_from_slice(&*kek).expect("32");
+    let wrapped = kwp.wrap_key(secret, &mut wrapped).map(<[u8]>::to_vec).unwrap_or_default();
+    [&ephemeral.public_key().to_sec1_bytes()[..], &wrapped].concat()
+}
+
+/// The same with the point on the other side of the curve: y becomes p - y.
+pub(crate) fn mirrored(wrapped: &[u8]) -> Vec<u8> {
+    let compressed = [&[3 ^ (wrapped[64] & 1)][..], &wrapped[1..33]].concat();
+    let point = p256::PublicKey::from_sec1_bytes(&compressed).expect("a point").to_sec1_point(false);
+    [point.as_bytes(), &wrapped[65..]].concat()
 }
 
 pub(crate) fn random<const N: usize>() -> [u8; N] {
@@ -62,9 +87,9 @@ impl Phone {
         cmac(&derive(&self.secret, Usage::MacBoth, Algorithm::Aes256, self.ikid.0), digest)
     }
 
-    pub(crate) fn enrolment(&self, spki: &[u8]) -> OpenEnrolment {
+    pub(crate) fn enrolment(&self, wrapped_secret: Vec<u8>) -> OpenEnrolment {
         let transcript = Sha256::digest(b"a transcript").into();
-        OpenEnrolment { wrapped_secret: oaep_sha1(spki, &self.secret), ikid: self.ikid, transcript, mac: self.mac(&transcript) }
+        OpenEnrolment { transport: TransportKind::Rsa, wrapped_secret, ikid: self.ikid, transcript, mac: self.mac(&transcript) }
     }
 
     /// Unwraps an initial key with `K_kek`.

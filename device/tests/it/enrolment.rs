@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use p256::pkcs8::EncodePublicKey as _;
 use serde_json::{Value, json};
 use tillward_device::challenge::ChallengeError;
 use tillward_device::code::ActivationCode;
@@ -15,10 +16,11 @@ use tillward_device::package::{ChainError, PackageError};
 use tillward_device::payment::PaymentError;
 use tillward_device::phone::{Phone, PhoneError};
 use tillward_device::store::StoreError;
+use tillward_device::transport_key::TransportError;
 use tillward_device::trust::StatementError;
 
 use crate::pki::{self, NOW};
-use crate::service::{ACTIVATION, CODE, DEVICE, Service, b64, findings, statement};
+use crate::service::{ACTIVATION, CODE, DEVICE, Service, b64, findings, statement, transport_claims};
 
 pub(crate) fn code() -> ActivationCode {
     ActivationCode::parse(CODE).expect("a code")
@@ -102,6 +104,45 @@ fn rsa_oaep_with_sha256_is_used_where_the_parameters_say_so() {
     assert_eq!(secret, pending.expose_second_secret().expose_bytes());
 }
 
+/// The service's side of the key agreement by its parts: ECDH, X9.63 (published vectors are in the HSM's crate), AES-KWP.
+fn unwrap_by_agreement(transport: &p256::SecretKey, wrapped: &[u8]) -> Vec<u8> {
+    use aes::cipher::KeyInit as _;
+    use sha2::Digest as _;
+    let (point, blob) = wrapped.split_at(65);
+    let point = p256::PublicKey::from_sec1_bytes(point).expect("a point");
+    let agreed = p256::ecdh::diffie_hellman(transport.to_nonzero_scalar(), point.as_affine());
+    let shared_info = data_encoding::HEXLOWER.decode(b"3015300b0609608648016503040130a206040400000100").expect("hex");
+    let kek = sha2::Sha256::digest([agreed.raw_secret_bytes().as_slice(), &[0, 0, 0, 1], &shared_info].concat());
+    let mut buffer = [0; 32];
+    aes_kw::AesKwp::<aes::Aes256>::new_from_slice(&kek).expect("32 bytes").unwrap_key(blob, &mut buffer).expect("unwraps").to_vec()
+}
+
+#[test]
+fn the_first_transport_key_of_a_known_algorithm_is_used() {
+    let service = Service::new();
+    let transport = p256::SecretKey::from_slice(&[7; 32]).expect("a scalar");
+    let spki = transport.public_key().to_public_key_der().expect("encodes");
+    let mut claims = service.parameter_claims("RSA-OAEP");
+    let rsa = claims["transports"][0].clone();
+    let ecdh = transport_claims(spki.as_bytes(), "ECDH-X963-SHA256-A256KWP");
+    let later = transport_claims(b"of a later time", "ML-KEM-768");
+    let challenge = service.challenge(&Service::challenge_claims(ACTIVATION, "enrol"));
+    let mut respond = |transports: Value| {
+        claims["transports"] = transports;
+        let mut parameters = service.parameters();
+        parameters.parameters = statement(&service.attestation, "tillward-parameters+jwt", &claims);
+        Enrolment::new(code()).respond(&service.trust(), &parameters, &challenge, &findings(), NOW).expect("a request")
+    };
+    let pending = respond(json!([later, ecdh, rsa]));
+    assert_eq!(pending.request().transport_kid, ecdh["kid"].as_str().expect("text"));
+    let wrapped = &pending.request().wrapped_secret.0;
+    assert_eq!((wrapped.len(), unwrap_by_agreement(&transport, wrapped)), (105, pending.expose_second_secret().expose_bytes().to_vec()));
+    assert_ne!(respond(json!([ecdh, rsa])).request().wrapped_secret.0[..65], wrapped[..65], "another ephemeral key each time");
+    let pending = respond(json!([later, rsa, ecdh]));
+    assert_eq!(pending.request().transport_kid, rsa["kid"].as_str().expect("text"));
+    assert_eq!(pending.request().wrapped_secret.0.len(), 384);
+}
+
 #[test]
 fn parameters_that_do_not_hold_are_refused() {
     let service = Service::new();
@@ -121,11 +162,21 @@ fn parameters_that_do_not_hold_are_refused() {
     assert_eq!(refused(key, typ, &changed(&claims, "/iss", json!("https://other.example"))), ChallengeError::Issuer);
     assert_eq!(refused(key, typ, &changed(&claims, "/exp", json!(NOW))), ChallengeError::NotCurrent);
     assert_eq!(refused(key, typ, &changed(&claims, "/iat", json!(NOW + 301))), ChallengeError::NotCurrent);
-    assert!(matches!(refused(key, typ, &changed(&claims, "/transport/kid", json!(b64([0; 32])))), ChallengeError::Transport(_)));
-    assert!(matches!(
-        refused(key, typ, &changed(&claims, "/transport/alg", json!("RSA1_5"))),
-        ChallengeError::Statement(StatementError::Jws(JwsError::Payload(_)))
-    ));
+    assert!(matches!(refused(key, typ, &changed(&claims, "/transports/0/kid", json!(b64([0; 32])))), ChallengeError::Transport(_)));
+    let transport = |error| ChallengeError::Transport(error);
+    assert_eq!(refused(key, typ, &changed(&claims, "/transports/0/alg", json!("RSA1_5"))), transport(TransportError::NoneKnown));
+    assert_eq!(refused(key, typ, &changed(&claims, "/transports", json!([]))), transport(TransportError::NoneKnown));
+    assert_eq!(
+        refused(key, typ, &changed(&claims, "/transports/0/alg", json!("ECDH-X963-SHA256-A256KWP"))),
+        transport(TransportError::Key)
+    );
+    let ec = pki::p256().verifying_key().to_public_key_der().expect("encodes");
+    let ec = transport_claims(ec.as_bytes(), "RSA-OAEP");
+    assert_eq!(refused(key, typ, &changed(&claims, "/transports/0", ec)), transport(TransportError::Key));
+    let mut first = claims.clone();
+    first["transport"] = first["transports"][0].clone();
+    first.as_object_mut().expect("an object").remove("transports");
+    assert!(matches!(refused(key, typ, &first), ChallengeError::Statement(StatementError::Jws(JwsError::Payload(_)))));
     assert!(matches!(refused(&service.personalization, typ, &claims), ChallengeError::Statement(StatementError::WrongService(_))));
     assert_eq!(refused(&stranger, typ, &claims), ChallengeError::Statement(StatementError::UnknownKey));
     assert!(matches!(refused(key, "tillward-challenge+jwt", &claims), ChallengeError::Statement(StatementError::Jws(JwsError::Typ(_)))));

@@ -108,6 +108,11 @@ pub(crate) fn statement(key: &SigningKey, typ: &str, claims: &Value) -> String {
     jws(key, &json!({"alg": "ES256", "kid": thumbprint(key.verifying_key()), "typ": typ}), claims)
 }
 
+/// A transport key as the parameters name it.
+pub(crate) fn transport_claims(spki: &[u8], algorithm: &str) -> Value {
+    json!({"kid": b64(Sha256::digest(spki)), "alg": algorithm, "spki": b64(spki)})
+}
+
 pub(crate) fn findings() -> Findings {
     Findings { app_digest: [7; 32], os_version: 15, patch_level: "2025-11".to_owned(), debugger: false, root: false, emulator: false }
 }
@@ -164,7 +169,7 @@ impl Service {
         let spki = self.transport.to_public_key().to_public_key_der().expect("encodes");
         json!({
             "iss": ISSUER, "iat": NOW, "exp": NOW + 3600,
-            "transport": {"kid": b64(Sha256::digest(spki.as_bytes())), "alg": algorithm, "spki": b64(spki.as_bytes())},
+            "transports": [transport_claims(spki.as_bytes(), algorithm)],
             "levels": {"standard": {"format": "software", "claims": ALL_CLAIMS, "signature": false}},
         })
     }

@@ -37,16 +37,18 @@ struct Traffic {
     since: Instant,
 }
 
+type Waiting = HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>;
 /// A frame, and the call that it is.
 type Frame = (u64, Zeroizing<Vec<u8>>);
 
 struct Shared {
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>>>,
+    /// `None` once nothing can be answered any more.
+    waiting: Mutex<Option<Waiting>>,
     traffic: Mutex<Traffic>,
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Result<Answer, Refusal>>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,6 +178,8 @@ impl Link {
             // Before it is on its way, or its answer could be counted first.
             self.shared.sent();
             if frames.send((id, frame)).is_err() {
+                // The host takes nothing any more, and the end of its answers is about to be read.
+                self.finished.store(true, Ordering::SeqCst);
                 self.shared.unsent();
                 return Err(Failed::NotSent);
             }

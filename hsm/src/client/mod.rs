@@ -230,9 +230,7 @@ impl Hsm {
     /// From now on, only hosts serve whose token is this one. Hosts that serve now are compared first.
     pub fn bind(&self, identity: Identity) {
         self.inner.shared.identity.send_replace(Arc::new(identity));
-        for seat in self.seats() {
-            seat.compare_again();
-        }
+        self.inner.shared.tell();
     }
 
     /// Runs the hosts by another configuration. Where one serves, it goes only when its successor serves.

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::HsmConfig;
 use super::link::Link;
-use super::seat::{Shared, Up};
+use super::seat::{Fit, Shared, Up};
 use crate::error::Outage;
 use crate::model::{Finding, HostStatus};
 use crate::op::{Answer, Operation};
@@ -159,8 +159,8 @@ impl Running {
     }
 
     /// As the seat knows it.
-    pub(super) fn up(&self, misfit: Option<Finding>) -> Up {
-        Up { link: self.link.clone(), status: self.status.clone(), misfit, child: self.is_child() }
+    pub(super) fn up(&self, fit: Fit) -> Up {
+        Up { link: self.link.clone(), status: self.status.clone(), fit, child: self.is_child() }
     }
 
     /// No more requests; the host answers what it has, finalises the module and exits. Killed if it does not.

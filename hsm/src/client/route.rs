@@ -17,6 +17,9 @@ use crate::op::{Answer, Operation};
 /// A waiting call looks again after this, if no news wakes it before.
 const TICK: Duration = Duration::from_millis(50);
 
+/// A call waits for a host this long at least, within its deadline, where there is hope: starting one takes its time.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A place in the queue.
 pub(super) struct Place<'a>(&'a AtomicUsize);
 
@@ -42,7 +45,8 @@ enum Choice {
 /// One call on its way.
 struct Way {
     until: Instant,
-    patience: Instant,
+    /// Until when it waits for a host, once it has to.
+    patience: Option<Instant>,
     /// Hosts that could not just now.
     passed: Vec<Arc<Seat>>,
     lost: u32,
@@ -62,9 +66,7 @@ impl Way {
 impl Hsm {
     pub(super) async fn route(&self, operation: &Operation, deadline: Duration) -> Result<Answer, HsmError> {
         let config = self.config();
-        let started = Instant::now();
-        let (until, patience) = (started + deadline, started + deadline.min(config.stuck));
-        let mut way = Way { until, patience, passed: Vec::new(), lost: 0, last: None };
+        let mut way = Way { until: Instant::now() + deadline, patience: None, passed: Vec::new(), lost: 0, last: None };
         let mut news = self.inner.shared.news.subscribe();
         loop {
             news.borrow_and_update();
@@ -78,12 +80,17 @@ impl Hsm {
                         self.inner.shared.counts.repeated();
                     }
                     let result = link.call(operation, left).await;
+                    if matches!(result, Err(Failed::NotSent)) {
+                        // It came back without a pause; the task that notices why needs its turn.
+                        tokio::task::yield_now().await;
+                    }
                     if let Some(ended) = judge(operation, config.ceremony, &seat, result, &mut way) {
                         return ended;
                     }
                 }
                 Choice::Wait(outage) => {
-                    if Instant::now() >= way.patience {
+                    let patience = *way.patience.get_or_insert_with(|| Instant::now() + config.stuck.max(PATIENCE));
+                    if Instant::now() >= patience.min(way.until) {
                         return Err(way.fails(outage));
                     }
                     // An error means that the client is gone; the next look tells so.
@@ -106,7 +113,7 @@ impl Hsm {
             let Some((up, admitted)) = seat.up() else { continue };
             let place = match (up.serves(), admitted || ceremony) {
                 (true, true) => &mut serving,
-                (false, true) if up.misfit.is_none() || asks_only => &mut able,
+                (false, true) if up.fit.misfit.is_none() || asks_only => &mut able,
                 (_, false) if asks_only => &mut able,
                 _ => continue,
             };
@@ -117,7 +124,8 @@ impl Hsm {
         if let Some((seat, up)) = serving {
             return Choice::Ask(seat, up.link);
         }
-        let young = seats.iter().any(|seat| !seat.is_lastingly_away());
+        // Who was asked already waits longer: it has nowhere else to go.
+        let young = seats.iter().any(|seat| if way.lost > 0 { !seat.is_hopeless() } else { !seat.is_lastingly_away() });
         if let Some((seat, up)) = able {
             return Choice::Ask(seat, up.link);
         }
@@ -155,7 +163,11 @@ fn judge(
             }
             Some(Ok(answer))
         }
-        Err(Failed::NotSent) => None,
+        // Its seat hears of the end when this task lets it: to ask again at once would keep every thread busy until the deadline.
+        Err(Failed::NotSent) => {
+            way.passed.push(seat.clone());
+            None
+        }
         Err(Failed::Lost) => {
             let error = HsmError::Unavailable(Outage::Ended);
             way.lost += 1;
@@ -188,7 +200,7 @@ fn judge(
             way.passed.push(seat.clone());
             if !undone {
                 // Another host may; this one has done what it can. It is not waited for.
-                way.patience = Instant::now();
+                way.patience = Some(Instant::now());
             }
             way.last = Some(error);
             None

@@ -58,6 +58,20 @@ impl Shared {
     }
 }
 
+/// What a host's token was compared with, and what came of it.
+#[derive(Clone)]
+pub(super) struct Fit {
+    pub(super) with: Arc<Identity>,
+    /// Why it is not the token that it has to be.
+    pub(super) misfit: Option<Finding>,
+}
+
+impl PartialEq for Fit {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.with, &other.with) && self.misfit == other.misfit
+    }
+}
+
 /// Said of a host while its keys are compared.
 pub(super) fn comparing() -> Finding {
     Finding::failed("token", None, "its keys are being compared with those that this service is bound to")
@@ -75,19 +89,19 @@ pub(super) enum Phase {
 pub(super) struct Up {
     pub(super) link: Arc<Link>,
     pub(super) status: Arc<HostStatus>,
-    /// Why it is not the token that it has to be.
-    pub(super) misfit: Option<Finding>,
+    /// How its token compares.
+    pub(super) fit: Fit,
     pub(super) child: bool,
 }
 
 impl Up {
     /// Whether it can do the main job, and on the right token.
     pub(super) fn serves(&self) -> bool {
-        self.status.is_ready() && self.misfit.is_none()
+        self.status.is_ready() && self.fit.misfit.is_none()
     }
 
     pub(super) fn problems(&self) -> Vec<Finding> {
-        self.status.problems().chain(&self.misfit).cloned().collect()
+        self.status.problems().chain(&self.fit.misfit).cloned().collect()
     }
 }
 
@@ -151,8 +165,8 @@ impl Seat {
     }
 
     /// The host that is there said something new of itself.
-    pub(super) fn says(&self, link: &Arc<Link>, status: Arc<HostStatus>, misfit: Option<Finding>) {
-        let same = |up: &Up| Arc::ptr_eq(&up.link, link) && up.status == status && up.misfit == misfit;
+    pub(super) fn says(&self, link: &Arc<Link>, status: Arc<HostStatus>, fit: Fit) {
+        let same = |up: &Up| Arc::ptr_eq(&up.link, link) && up.status == status && up.fit == fit;
         if matches!(&self.state().phase, Phase::Up(up) if same(up)) {
             return;
         }
@@ -160,16 +174,7 @@ impl Seat {
             if let Phase::Up(up) = &mut state.phase
                 && Arc::ptr_eq(&up.link, link)
             {
-                (up.status, up.misfit) = (status, misfit);
-            }
-        });
-    }
-
-    /// Its keys are to be compared (again); until then it does not serve.
-    pub(super) fn compare_again(&self) {
-        self.change(|state| {
-            if let Phase::Up(up) = &mut state.phase {
-                up.misfit = Some(comparing());
+                (up.status, up.fit) = (status, fit);
             }
         });
     }
@@ -190,8 +195,20 @@ impl Seat {
         *self.state().replacements.entry(why).or_default() += 1;
     }
 
+    /// A host does not serve before its keys were compared with what is demanded now.
+    fn seen(&self, phase: &Phase) -> Phase {
+        let mut phase = phase.clone();
+        if let Phase::Up(up) = &mut phase
+            && up.serves()
+            && !Arc::ptr_eq(&up.fit.with, &self.shared.identity.borrow())
+        {
+            up.fit.misfit = Some(comparing());
+        }
+        phase
+    }
+
     pub(super) fn phase(&self) -> Phase {
-        self.state().phase.clone()
+        self.seen(&self.state().phase)
     }
 
     /// Phase and number of launches.
@@ -203,14 +220,14 @@ impl Seat {
     /// The host that answers, and whether its breaker lets calls through.
     pub(super) fn up(&self) -> Option<(Up, bool)> {
         let state = self.state();
-        match &state.phase {
-            Phase::Up(up) if up.link.is_open() => Some((up.clone(), state.breaker.admits())),
+        match self.seen(&state.phase) {
+            Phase::Up(up) if up.link.is_open() => Some((up, state.breaker.admits())),
             Phase::Starting | Phase::Up(_) | Phase::Down(_) => None,
         }
     }
 
-    /// Whether it has not served for so long, or for such a reason, that waiting for it is no use.
-    pub(super) fn is_lastingly_away(&self) -> bool {
+    /// Whether waiting for it is of no use: an operator has to act, or a probe decides.
+    pub(super) fn is_hopeless(&self) -> bool {
         let state = self.state();
         let refused = match &state.phase {
             Phase::Up(up) => up.problems().iter().any(|finding| finding.name == "pin"),
@@ -218,7 +235,12 @@ impl Seat {
             Phase::Down(Outage::ShuttingDown) => true,
             Phase::Starting | Phase::Down(_) => false,
         };
-        refused || !state.breaker.admits() || state.away.is_some_and(|since| since.elapsed() > FRESH)
+        refused || !state.breaker.admits()
+    }
+
+    /// The same, or it has not served for so long that everybody knows.
+    pub(super) fn is_lastingly_away(&self) -> bool {
+        self.state().away.is_some_and(|since| since.elapsed() > FRESH) || self.is_hopeless()
     }
 
     /// Asks or tells the breaker.
@@ -257,25 +279,26 @@ impl Seat {
 
     pub(super) fn view(&self, socket: bool) -> HostView {
         let state = self.state();
-        let up = match &state.phase {
+        let phase = self.seen(&state.phase);
+        let up = match &phase {
             Phase::Up(up) => Some(up),
             Phase::Starting | Phase::Down(_) => None,
         };
         let status = up.map(|up| up.status.clone());
         let status = status.as_deref();
         HostView {
-            state: match &state.phase {
+            state: match &phase {
                 Phase::Up(up) if up.serves() => "serving",
                 Phase::Up(_) => "not-ready",
                 Phase::Starting => "starting",
                 Phase::Down(_) => "down",
             },
-            outage: match &state.phase {
+            outage: match &phase {
                 Phase::Down(outage) => Some(outage.to_string()),
                 Phase::Up(up) if up.serves() && !state.breaker.admits() => Some(Outage::Breaker.to_string()),
                 Phase::Starting | Phase::Up(_) => None,
             },
-            problems: match &state.phase {
+            problems: match &phase {
                 Phase::Up(up) => up.problems(),
                 Phase::Down(Outage::NotReady(findings)) => findings.clone(),
                 Phase::Starting | Phase::Down(_) => Vec::new(),

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::HsmConfig;
 use super::process::{Running, START, launch};
 use super::seat::Seat;
-use super::watch::{Event, fit, watch_over};
+use super::watch::{Event, compare, watch_over};
 use crate::error::Outage;
 
 /// Pauses between tries grow from the first to the last: whatever ends a host, its end costs no more than the last.
@@ -106,11 +106,11 @@ pub(super) async fn supervise(seat: Arc<Seat>, mut configs: watch::Receiver<Arc<
         };
         told = None;
         let mut compared = None;
-        let misfit = fit(&seat, &running.link, &running.status, &running.config, &mut compared).await;
-        seat.seated(running.up(misfit));
+        let fit = compare(&seat, &running.link, &running.status, &running.config, &mut compared).await;
+        seat.seated(running.up(fit));
         let ended = attend(&seat, running, compared, &mut configs, &mut stop, &mut endings).await;
         match ended {
-            Ended::Followed(successor) => next = Some(successor),
+            Ended::Followed(successor) => next = Some(*successor),
             Ended::Gone { steady } => {
                 if steady {
                     pause = Pause(Duration::ZERO);
@@ -128,7 +128,7 @@ pub(super) async fn supervise(seat: Arc<Seat>, mut configs: watch::Receiver<Arc<
 
 enum Ended {
     /// Another host has answered and takes the seat.
-    Followed(Running),
+    Followed(Box<Running>),
     /// Nobody is there.
     Gone {
         steady: bool,
@@ -186,7 +186,7 @@ async fn attend(
                     Ok(fresh) if fresh.status.is_ready() || !serves => {
                         seat.replaced(why);
                         endings.spawn(running.end());
-                        return Ended::Followed(fresh);
+                        return Ended::Followed(Box::new(fresh));
                     }
                     Ok(fresh) => {
                         let problems = fresh.status.problems().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -216,7 +216,7 @@ async fn attend(
 async fn adopt(successor: Option<Successor>, steady: bool) -> Ended {
     let Some(mut successor) = successor else { return Ended::Gone { steady } };
     match (&mut successor.task).await {
-        Ok(Ok(running)) => Ended::Followed(running),
+        Ok(Ok(running)) => Ended::Followed(Box::new(running)),
         _ => Ended::Gone { steady },
     }
 }

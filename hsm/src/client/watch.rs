@@ -9,10 +9,10 @@ use super::HsmConfig;
 use super::identity::Identity;
 use super::link::{Failed, Link};
 use super::process::{Running, START};
-use super::seat::{Seat, comparing};
+use super::seat::{Fit, Seat, comparing};
 use super::supervisor::Successor;
 use crate::error::Outage;
-use crate::model::{Finding, HostStatus};
+use crate::model::HostStatus;
 use crate::op::{Answer, Operation};
 
 /// How often a host that serves is asked how it is, and one that does not.
@@ -28,7 +28,7 @@ const STUBBORN: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(10);
 
 /// What a host's keys were last compared with, in which generation of its sessions, and what came of it.
-pub(super) type Compared = Option<(Arc<Identity>, u64, Option<Finding>)>;
+pub(super) type Compared = Option<(u64, Fit)>;
 
 pub(super) enum Event {
     Closed,
@@ -119,9 +119,9 @@ async fn looks(seat: &Arc<Seat>, running: &Running, compared: &mut Compared, ren
         {
             login.hear(config, &status);
         }
-        let misfit = fit(seat, link, &status, config, compared).await;
-        let serves = status.is_ready() && misfit.is_none();
-        seat.says(link, status.clone(), misfit);
+        let fit = compare(seat, link, &status, config, compared).await;
+        let serves = status.is_ready() && fit.misfit.is_none();
+        seat.says(link, status.clone(), fit);
         if serves
             && !renewing
             && running.is_child()
@@ -153,38 +153,33 @@ fn bloated(config: &HsmConfig, status: &HostStatus) -> Option<&'static str> {
 }
 
 /// Whether the host's token is the one that it has to be: asked once for every generation of its sessions.
-pub(super) async fn fit(
-    seat: &Seat,
-    link: &Arc<Link>,
-    status: &Arc<HostStatus>,
-    config: &HsmConfig,
-    compared: &mut Compared,
-) -> Option<Finding> {
+pub(super) async fn compare(seat: &Seat, link: &Arc<Link>, status: &Arc<HostStatus>, config: &HsmConfig, compared: &mut Compared) -> Fit {
     loop {
-        let identity = seat.shared.identity.borrow().clone();
-        if !status.is_ready() || *identity == Identity::default() {
-            return None;
+        let with = seat.shared.identity.borrow().clone();
+        if !status.is_ready() || *with == Identity::default() {
+            return Fit { with, misfit: None };
         }
-        if let Some((with, generation, misfit)) = compared
-            && Arc::ptr_eq(with, &identity)
+        if let Some((generation, fit)) = compared
+            && Arc::ptr_eq(&fit.with, &with)
             && *generation == status.generation
-            && misfit.is_none()
+            && fit.misfit.is_none()
         {
-            return None;
+            return fit.clone();
         }
         // Nobody is served meanwhile.
-        let known = compared.as_ref().and_then(|(.., misfit)| misfit.clone());
-        seat.says(link, status.clone(), Some(known.unwrap_or_else(comparing)));
-        let misfit = identity.differs(link, status, config.stuck).await;
+        let known = compared.as_ref().and_then(|(_, fit)| fit.misfit.clone());
+        seat.says(link, status.clone(), Fit { with: with.clone(), misfit: Some(known.clone().unwrap_or_else(comparing)) });
+        let misfit = with.differs(link, status, config.stuck).await;
         if let Some(misfit) = &misfit
-            && compared.as_ref().is_none_or(|(.., known)| known.as_ref() != Some(misfit))
+            && known.as_ref() != Some(misfit)
         {
             tracing::error!(pid = status.pid, %misfit, "the HSM host is not used");
         }
-        *compared = Some((identity.clone(), status.generation, misfit.clone()));
+        let fit = Fit { with, misfit };
+        *compared = Some((status.generation, fit.clone()));
         // Another one may have been told meanwhile.
-        if Arc::ptr_eq(&identity, &seat.shared.identity.borrow()) {
-            return misfit;
+        if Arc::ptr_eq(&fit.with, &seat.shared.identity.borrow()) {
+            return fit;
         }
     }
 }

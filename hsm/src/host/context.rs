@@ -84,7 +84,7 @@ impl Context {
 /// Session copies of the hot signing keys, owned by the anchor session: a token object is locked, decrypted or read anew for every use by
 /// software tokens. A copy that is not exactly like its original is not used.
 pub(super) fn copy_hot_keys(anchor: &Session, ring: &mut Ring) -> bool {
-    let mut all = true;
+    let mut all = ring.keys().any(|key| key.design.copyable);
     for key in ring.keys_mut().filter(|key| key.design.copyable) {
         let Ok(copy) = key.handle.on(anchor).and_then(|handle| anchor.copy_object(handle, &templates::session_copy())) else {
             all = false;

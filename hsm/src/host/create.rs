@@ -107,11 +107,12 @@ fn differs(design: &Design, difference: &str) -> Fault {
 fn designs(context: &Context, spec: &KeySpec) -> Result<Vec<Design>, Fault> {
     let audit = if context.profile.ed25519 { KeyKind::Ed25519 } else { KeyKind::P256 };
     let mut wanted = Vec::new();
-    for label in templates::FIXED {
+    for label in templates::FIXED.into_iter().chain(templates::OPTIONAL) {
         let mut designs = templates::designs(label);
         // An audit key that is there keeps its kind, whatever the module would offer today.
         let there = context.ring.get(label).ok().map(|key| key.design.kind);
         designs.retain(|design| label != templates::AUDIT_SIGNING || design.kind == there.unwrap_or(audit));
+        designs.retain(|design| templates::is_made(design, &context.profile));
         wanted.extend(designs);
     }
     let (mut names, mut ids) = (HashSet::new(), HashSet::new());

@@ -1,4 +1,4 @@
-//! The only `unsafe` of this crate: mechanism numbers for which cryptoki 0.12 has no name, and one nested template.
+//! The only `unsafe` of this crate: mechanism numbers for which cryptoki 0.12 has no name, and nested templates.
 
 #![expect(unsafe_code, reason = "cryptoki 0.12 makes no MechanismType below CKM_VENDOR_DEFINED except those it knows")]
 
@@ -7,8 +7,8 @@ use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType};
 use cryptoki_sys::{
-    CK_BBOOL, CK_FALSE, CK_KEY_TYPE, CK_MECHANISM_TYPE, CK_OBJECT_CLASS, CK_TRUE, CK_ULONG, CKA_CLASS, CKA_EXTRACTABLE, CKA_KEY_TYPE,
-    CKA_SENSITIVE, CKA_UNWRAP_TEMPLATE, CKK_AES, CKM_AES_ECB_ENCRYPT_DATA, CKO_SECRET_KEY,
+    CK_ATTRIBUTE_TYPE, CK_BBOOL, CK_FALSE, CK_KEY_TYPE, CK_MECHANISM_TYPE, CK_OBJECT_CLASS, CK_TRUE, CK_ULONG, CKA_CLASS,
+    CKA_DERIVE_TEMPLATE, CKA_KEY_TYPE, CKA_UNWRAP_TEMPLATE, CKK_AES, CKM_AES_ECB_ENCRYPT_DATA, CKO_SECRET_KEY,
 };
 
 /// A mechanism by its number.
@@ -34,16 +34,26 @@ static TYPE: CK_KEY_TYPE = CKK_AES;
 static TRUE: CK_BBOOL = CK_TRUE;
 static FALSE: CK_BBOOL = CK_FALSE;
 
-/// `CKA_UNWRAP_TEMPLATE`: what is unwrapped under the key is an AES key, sensitive, and extractable only if `extractable`.
-/// It stops the re-import of a stored key under a template that could be read (PKCS#11 3.0 base §4.9).
-pub(super) fn unwrap_template(extractable: bool) -> Attribute {
-    let extractable = if extractable { &TRUE } else { &FALSE };
-    let entries = [
+/// `CKA_UNWRAP_TEMPLATE` (PKCS#11 3.0 base §4.9): what is unwrapped under the key is an AES key with these flags. It stops the re-import of
+/// a stored key under a template that could be read.
+pub(super) fn unwrap_template(flags: &[(AttributeType, bool)]) -> Attribute {
+    aes_key_with(CKA_UNWRAP_TEMPLATE, flags)
+}
+
+/// `CKA_DERIVE_TEMPLATE` (PKCS#11 3.0 base §4.9): what is derived from the key is an AES key with these flags.
+pub(super) fn derive_template(flags: &[(AttributeType, bool)]) -> Attribute {
+    aes_key_with(CKA_DERIVE_TEMPLATE, flags)
+}
+
+fn aes_key_with(template: CK_ATTRIBUTE_TYPE, flags: &[(AttributeType, bool)]) -> Attribute {
+    let mut entries = vec![
         (CKA_CLASS, (&raw const CLASS).expose_provenance(), size_of::<CK_OBJECT_CLASS>()),
         (CKA_KEY_TYPE, (&raw const TYPE).expose_provenance(), size_of::<CK_KEY_TYPE>()),
-        (CKA_SENSITIVE, (&raw const TRUE).expose_provenance(), size_of::<CK_BBOOL>()),
-        (CKA_EXTRACTABLE, std::ptr::from_ref(extractable).expose_provenance(), size_of::<CK_BBOOL>()),
     ];
+    entries.extend(flags.iter().map(|(attribute, value)| {
+        let value: &'static CK_BBOOL = if *value { &TRUE } else { &FALSE };
+        (CK_ATTRIBUTE_TYPE::from(*attribute), std::ptr::from_ref(value).expose_provenance(), size_of::<CK_BBOOL>())
+    }));
     // The bytes of an array of CK_ATTRIBUTE { type, pValue, ulValueLen }: three words each on every platform where CK_ULONG is a
     // pointer's size. All pointers are to statics, so they outlive the call.
     const { assert!(size_of::<CK_ULONG>() == size_of::<usize>() && size_of::<cryptoki_sys::CK_ATTRIBUTE>() == 3 * size_of::<usize>()) };
@@ -53,7 +63,7 @@ pub(super) fn unwrap_template(extractable: bool) -> Attribute {
         bytes.extend(pointer.to_ne_bytes());
         bytes.extend(length.to_ne_bytes());
     }
-    Attribute::VendorDefined((AttributeType::VendorDefined(CKA_UNWRAP_TEMPLATE), bytes))
+    Attribute::VendorDefined((AttributeType::VendorDefined(template), bytes))
 }
 
 #[cfg(test)]

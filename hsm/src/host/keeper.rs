@@ -22,12 +22,12 @@ use crate::rules::Action;
 /// Pauses between tries while the token is away: it serves again within the second pause after it came back.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A module that fails its self-tests is not tried anew so often.
-const UNFIT_PAUSE: Duration = Duration::from_secs(10);
 /// A call waits this long for a recovery. An outage that lasts longer is answered at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A host that worked and cannot be repaired for so long ends: a new process may fare better. Once: the next never worked.
 const HOPELESS: Duration = Duration::from_secs(10);
+/// The finding that goes with the transport key.
+const OAEP: &str = "mechanism:RSA-OAEP";
 /// How long the first answer to "how are you" waits for the first look.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 
@@ -47,6 +47,8 @@ pub(super) struct Inner {
 #[derive(Default)]
 struct View {
     findings: Vec<Finding>,
+    /// Those of mechanisms and self-tests, when they were made last.
+    tested: Vec<Finding>,
     library: Option<String>,
     token: Option<TokenRecord>,
     profile: Option<Profile>,
@@ -54,6 +56,23 @@ struct View {
     recoveries: BTreeMap<String, u64>,
     looked: bool,
     worked: bool,
+}
+
+/// A token that passed the tests, and what its module was found to do.
+struct Known {
+    token: TokenRecord,
+    profile: Profile,
+    findings: Vec<Finding>,
+}
+
+impl View {
+    /// The token that passed last. Tokens change under a label, modules do not under a process.
+    fn known(&self) -> Option<Known> {
+        let tested: Vec<_> = self.tested.clone();
+        let passed = !tested.is_empty() && tested.iter().all(|finding| finding.ok);
+        let (token, profile) = (self.token.clone()?, self.profile.clone()?);
+        passed.then_some(Known { token, profile, findings: tested })
+    }
 }
 
 /// What the keeper is woken for.
@@ -93,6 +112,18 @@ pub(super) struct Host {
     /// Why the last step that did not help did not.
     told: Mutex<Option<Finding>>,
     ended: AtomicBool,
+}
+
+/// Probes the module, and tests it by known answers.
+fn test(pool: &Pool, findings: &mut Vec<Finding>) -> Result<Profile, Error> {
+    // A probe leaves errors behind, so its session is not used for anything else.
+    let profile = profile::probe(&pool.aside()?);
+    findings.push(match profile.kwp {
+        Some(number) => Finding::passed("mechanism:AES-KWP", format!("{number:#06x}")),
+        None => Finding::failed("mechanism:AES-KWP", None, "neither 0x210B nor 0x210A is RFC 5649: the main job needs it"),
+    });
+    findings.extend(selftest::run(&pool.aside()?, &profile));
+    Ok(profile)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -205,9 +236,8 @@ impl Host {
 
     /// The next try, a little later than the last.
     fn look_again(&self) {
-        let unfit = lock(&self.view).findings.iter().any(|finding| !finding.ok && finding.name.starts_with("self-test:"));
         let mut desk = lock(&self.desk);
-        desk.due = Some(Instant::now() + if unfit { UNFIT_PAUSE } else { desk.pause });
+        desk.due = Some(Instant::now() + desk.pause);
         desk.pause = desk.pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 
@@ -367,7 +397,8 @@ impl Host {
 
     /// Everything from the beginning. The library stays loaded: a module is not made for being unloaded.
     fn initialise(&self, inner: &mut Inner) -> Result<(), Finding> {
-        let known = inner.context.take().map(|context| (context.token.clone(), context.profile.clone()));
+        inner.context = None;
+        let known = lock(&self.view).known();
         if let Some(module) = &inner.module
             && let Err(error) = module.clone().finalize()
         {
@@ -380,6 +411,8 @@ impl Host {
         let mut view = lock(&self.view);
         let result = match outcome {
             Ok(context) => {
+                let of_module = |finding: &&Finding| finding.name.starts_with("mechanism:") || finding.name.starts_with("self-test:");
+                view.tested = findings.iter().filter(of_module).filter(|finding| finding.name != OAEP).cloned().collect();
                 view.token = Some(context.token.clone());
                 view.profile = Some(context.profile.clone());
                 inner.context = Some(context);
@@ -398,9 +431,9 @@ impl Host {
         result
     }
 
-    /// Loads, finds, logs in, probes, tests and looks for the keys; stops at the first step without which the next makes no sense. `known` is a token
-    /// and what its module was found to do: the same token of the same module is not probed again.
-    fn prepare(&self, inner: &mut Inner, known: Option<(TokenRecord, Profile)>, findings: &mut Vec<Finding>) -> Result<Context, Finding> {
+    /// Loads, finds, logs in, probes, tests and looks for the keys; stops at the first step without which the next makes no sense. A token whose module
+    /// passed the tests in this process is not tested again.
+    fn prepare(&self, inner: &mut Inner, known: Option<Known>, findings: &mut Vec<Finding>) -> Result<Context, Finding> {
         let module = match &inner.module {
             Some(module) => module.clone(),
             None => inner.module.insert(module::load(&self.args.uri)?).clone(),
@@ -420,18 +453,13 @@ impl Host {
         let anchor = pool.aside().map_err(failed("token"))?;
         self.log_in(&module, slot, &anchor)?;
         findings.push(Finding::passed("pin", "the token takes it"));
-        findings.extend(profile::mechanisms(&module, slot));
-
-        let mut profile = match known.filter(|(before, _)| *before == token) {
-            Some((_, profile)) => profile,
-            // A probe leaves errors behind, so its session is not used for anything else.
-            None => profile::probe(&pool.aside().map_err(failed("token"))?),
+        let mut profile = if let Some(Known { profile, findings: before, .. }) = known.filter(|known| known.token == token) {
+            findings.extend(before);
+            profile
+        } else {
+            findings.extend(profile::mechanisms(&module, slot));
+            test(&pool, findings).map_err(failed("token"))?
         };
-        findings.push(match profile.kwp {
-            Some(number) => Finding::passed("mechanism:AES-KWP", format!("{number:#06x}")),
-            None => Finding::failed("mechanism:AES-KWP", None, "neither 0x210B nor 0x210A is RFC 5649: the main job needs it"),
-        });
-        findings.extend(selftest::run(&pool.aside().map_err(failed("token"))?, &profile));
 
         let session = pool.aside().map_err(failed("token"))?;
         let (mut ring, found) = ring::load(&session).map_err(failed("keys"))?;
@@ -441,10 +469,11 @@ impl Host {
         if let Ok(transport) = ring.get(templates::ENROLMENT_TRANSPORT) {
             profile.oaep = profile.oaep.or_else(|| prove::oaep(&session, &profile, transport));
             findings.push(match profile.oaep {
-                Some(hash) => Finding::passed("mechanism:RSA-OAEP", hash.name()),
-                None => Finding::failed("mechanism:RSA-OAEP", None, "neither SHA-256 nor SHA-1 unwraps what the public key wrapped"),
+                Some(hash) => Finding::passed(OAEP, hash.name()),
+                None => Finding::failed(OAEP, None, "neither SHA-256 nor SHA-1 unwraps what the public key wrapped"),
             });
         }
+        findings.extend(prove::ecdh(&session, &mut profile, &ring));
         drop(session);
         let anchor = Mutex::new(anchor);
         let context = Context { module, slot, token, profile, ring, pool, anchor, objects: std::sync::RwLock::default() };

@@ -4,6 +4,9 @@
 //! logs in, looks for the keys and mends what the failure rules say; the watchdog ends the process when a call hangs. The end is always the same:
 //! stop intake, answer what is queued, join the workers, `C_Finalize`, exit. SoftHSM crashes if it is finalised under a running thread.
 
+#[cfg(test)]
+mod attacks;
+mod conformance;
 mod context;
 mod create;
 mod dukpt;
@@ -25,6 +28,7 @@ mod selftest;
 mod sign;
 mod socket;
 mod templates;
+pub mod trial;
 mod watchdog;
 mod worker;
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::misc::KeyDerivationStringData;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
 use super::ffi;
 use super::pool::Session;
 use super::templates;
+use crate::agreement::SHARED_INFO;
 use crate::derivation::{Algorithm, Usage, derivation_data, transaction_identifier};
 use crate::ksn::{Ikid, path};
 
@@ -53,6 +55,13 @@ pub(super) fn derive<'s>(
     let data = derivation_data(usage, algorithm, identifier);
     let data = KeyDerivationStringData::new(&data);
     let handle = session.derive_key(&ffi::aes_ecb_encrypt_data(&data), parent, template)?;
+    Ok(Ephemeral::new(session, handle))
+}
+
+/// Key agreement with a phone's ephemeral point, which was checked before: the key of [`crate::agreement`].
+pub(super) fn agree<'s>(session: &'s Session, private: ObjectHandle, point: &[u8], template: &[Attribute]) -> Result<Ephemeral<'s>, Error> {
+    let parameters = Ecdh1DeriveParams::new(EcKdf::sha256(&SHARED_INFO), point);
+    let handle = session.derive_key(&Mechanism::Ecdh1Derive(parameters), private, template)?;
     Ok(Ephemeral::new(session, handle))
 }
 

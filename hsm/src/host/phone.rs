@@ -9,13 +9,15 @@ use super::fault::{self, Fault};
 use super::object::{self, Ephemeral};
 use super::pool::Session;
 use super::prove::oaep_mechanism;
-use super::ring::Bdk;
+use super::ring::{Bdk, Key};
+use super::sign::transport as transport_label;
 use super::{ffi, templates};
+use crate::agreement;
 use crate::derivation::{Algorithm, Usage};
 use crate::error::Refusal;
 use crate::keyblock::{self, KeyBlock, WRAPPED_LENGTH};
 use crate::ksn::{DerivationId, Ikid};
-use crate::model::{KeyPurpose, OpenEnrolment, WrappedInitialKey};
+use crate::model::{KeyPurpose, OpenEnrolment, TransportKind, WrappedInitialKey};
 use crate::op::Answer;
 use crate::rules::Action;
 
@@ -37,25 +39,47 @@ fn storage_kwp(context: &Context) -> Result<Mechanism<'static>, Fault> {
 
 /// Protocol §3.4: the second secret arrives, is stored, and proves the transcript. It is never in this process.
 pub(super) fn open_enrolment(context: &Context, session: &Session, enrolment: &OpenEnrolment) -> Result<Answer, Fault> {
-    let OpenEnrolment { wrapped_secret, ikid, transcript, mac } = enrolment;
+    let OpenEnrolment { transport, wrapped_secret, ikid, transcript, mac } = enrolment;
     known_device(*ikid)?;
-    let transport = context.ring.get(templates::ENROLMENT_TRANSPORT)?;
-    if wrapped_secret.len() != usize::from(transport.design.bits / 8) {
-        return Err(Refusal::UnwrapFailed.into());
-    }
-    let hash = context.profile.oaep.ok_or_else(|| Refusal::UnknownKey { label: templates::ENROLMENT_TRANSPORT.to_owned() })?;
-    let template = templates::unwrapped_to_be_wrapped(&context.profile);
-    let wrapped = match session.unwrap_key(&oaep_mechanism(hash), transport.working.on(session)?, wrapped_secret, &template) {
-        Ok(secret) => wrap_for_storage(context, session, &Ephemeral::new(session, secret))?,
-        Err(error) => return Err(unwrap_failed(context, session, error)),
+    let key = context.ring.get(transport_label(context, *transport)?)?;
+    let secret = match transport {
+        TransportKind::Rsa => by_oaep(context, session, key, wrapped_secret)?,
+        TransportKind::Ecdh => by_agreement(context, session, key, wrapped_secret)?,
     };
+    let wrapped = wrap_for_storage(context, session, &secret)?;
+    drop(secret);
     let header = keyblock::authenticated(KEK_VERSION, *ikid, &wrapped);
-    let tag = session.sign(&Mechanism::AesCMac, context.ring.get(templates::STORAGE_MAC)?.working.on(session)?, &header)?;
+    let storage_mac = context.ring.get(templates::STORAGE_MAC)?.working.on(session)?;
+    let tag = object::twice(|| session.sign(&Mechanism::AesCMac, storage_mac, &header))?;
     let tag = tag.try_into().map_err(|_| Error::InvalidValue)?;
     let block = KeyBlock::new(KEK_VERSION, *ikid, wrapped, tag);
     // From here on as on every later use: out of the block, so that what is stored is known to work.
     verify_with_secret(context, session, &block, *ikid, transcript, mac)?;
     Ok(Answer::KeyBlock(block))
+}
+
+/// RFC 8017 §7.1.2 on the token.
+fn by_oaep<'s>(context: &Context, session: &'s Session, key: &Key, wrapped: &[u8]) -> Result<Ephemeral<'s>, Fault> {
+    let hash = context.profile.oaep.ok_or_else(|| Refusal::UnknownKey { label: key.design.label.clone() })?;
+    if wrapped.len() != usize::from(key.design.bits / 8) {
+        return Err(Refusal::UnwrapFailed.into());
+    }
+    let template = templates::unwrapped_to_be_wrapped(&context.profile);
+    match session.unwrap_key(&oaep_mechanism(hash), key.working.on(session)?, wrapped, &template) {
+        Ok(secret) => Ok(Ephemeral::new(session, secret)),
+        Err(error) => Err(unwrap_failed(context, session, error)),
+    }
+}
+
+/// RFC 5753 §7.1.4 on the token. A point that is not on the curve ends here, so what the agreement itself fails with is the token's.
+fn by_agreement<'s>(context: &Context, session: &'s Session, key: &Key, wrapped: &[u8]) -> Result<Ephemeral<'s>, Fault> {
+    let (point, blob) = agreement::parse(wrapped).ok_or(Refusal::UnwrapFailed)?;
+    let kek = object::agree(session, key.working.on(session)?, point, &templates::agreed(&context.profile))?;
+    let template = templates::unwrapped_to_be_wrapped(&context.profile);
+    match session.unwrap_key(&storage_kwp(context)?, kek.handle(), blob, &template) {
+        Ok(secret) => Ok(Ephemeral::new(session, secret)),
+        Err(error) => Err(unwrap_failed(context, session, error)),
+    }
 }
 
 /// The module's answer to a bad ciphertext may be `CKR_GENERAL_ERROR`: then the canary tells the phone's fault from the token's.

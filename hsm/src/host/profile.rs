@@ -16,6 +16,7 @@ use super::ffi;
 use super::object::{self, Ephemeral};
 use super::pool::Session;
 use super::templates::{self, Use};
+use super::{prove, public};
 use crate::derivation::{Algorithm, Usage};
 use crate::model::{Finding, KeyKind, Profile};
 
@@ -82,15 +83,19 @@ pub(super) fn probe(session: &Session) -> Profile {
         value_len_on_unwrap: false,
         allowed_mechanisms: takes_allowed_mechanisms(session).is_ok(),
         unwrap_template: false,
+        derive_template: derive_template_binds(session).unwrap_or(false),
+        ecdh: false,
         aes_192: cuts_to_192(session).is_ok(),
         ed25519: makes_ed25519(session).unwrap_or(false),
+        copies_sealed: copies_stay_sealed(session).unwrap_or(false),
         session_copies: false,
         oaep: None,
     };
     if let Some(kwp) = profile.kwp {
-        profile.value_len_on_unwrap = unwraps_with_length(session, kwp).is_ok();
+        profile.value_len_on_unwrap = unwraps(session, kwp, false).is_err() && unwraps(session, kwp, true).is_ok();
         profile.unwrap_template = unwrap_template_binds(session, kwp, profile.value_len_on_unwrap).unwrap_or(false);
     }
+    profile.ecdh = agrees(session, &profile).unwrap_or(false);
     profile
 }
 
@@ -101,16 +106,15 @@ fn is_kwp(session: &Session, number: CK_MECHANISM_TYPE) -> Result<bool, Error> {
     Ok(session.wrap_key(&ffi::plain(number), kek.handle(), key.handle())? == KWP)
 }
 
-fn unwraps_with_length(session: &Session, kwp: CK_MECHANISM_TYPE) -> Result<(), Error> {
+fn unwraps(session: &Session, kwp: CK_MECHANISM_TYPE, with_length: bool) -> Result<(), Error> {
     let kek = import(session, &KEK, WRAP_UNWRAP, false)?;
-    let template = templates::probe_unwrapped(templates::DERIVE, false, true);
+    let template = templates::probe_unwrapped(templates::DERIVE, false, with_length);
     session.unwrap_key(&ffi::plain(kwp), kek.handle(), &KWP, &template).map(|handle| drop(Ephemeral::new(session, handle)))
 }
 
 fn unwrap_template_binds(session: &Session, kwp: CK_MECHANISM_TYPE, with_length: bool) -> Result<bool, Error> {
-    let mut template = templates::generated(WRAP_UNWRAP, false);
-    template.push(ffi::unwrap_template(false));
-    let kek = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::sealed(template))?);
+    let template = templates::probe_binding(WRAP_UNWRAP, ffi::unwrap_template);
+    let kek = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &template)?);
     let key = import(session, &KEY, templates::NOTHING, true)?;
     let wrapped = session.wrap_key(&ffi::plain(kwp), kek.handle(), key.handle())?;
     let unwrap = |extractable| {
@@ -120,11 +124,36 @@ fn unwrap_template_binds(session: &Session, kwp: CK_MECHANISM_TYPE, with_length:
     Ok(unwrap(false) && !unwrap(true))
 }
 
+fn derive_template_binds(session: &Session) -> Result<bool, Error> {
+    let template = templates::probe_binding(templates::DERIVE, ffi::derive_template);
+    let base = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &template)?);
+    let derive =
+        |template: &[Attribute]| object::derive(session, base.handle(), Usage::MacBoth, Algorithm::Aes256, [0; 8], template).is_ok();
+    Ok(derive(&templates::derived(Algorithm::Aes256, templates::SIGN)) && !derive(&templates::probe_readable()))
+}
+
+/// The whole transport by key agreement on a session key pair: modules know the mechanism and not the derivation, or take no shared data.
+fn agrees(session: &Session, profile: &Profile) -> Result<bool, Error> {
+    let Some(design) = templates::designs(templates::ENROLMENT_TRANSPORT_EC).pop() else { return Ok(false) };
+    let (public, private) = templates::session_pair(&design);
+    let (public, private) = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)?;
+    let (public, private) = (Ephemeral::new(session, public), Ephemeral::new(session, private));
+    let Some(public) = public::read(session, public.handle(), design.kind)? else { return Ok(false) };
+    prove::agrees(session, profile, private.handle(), &public)
+}
+
 fn takes_allowed_mechanisms(session: &Session) -> Result<(), Error> {
     let mut template = templates::generated(templates::SIGN, false);
     template.push(Attribute::AllowedMechanisms(vec![MechanismType::AES_CMAC]));
     let key = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::sealed(template))?);
     session.sign(&Mechanism::AesCMac, key.handle(), &[0; 16]).map(drop)
+}
+
+/// PKCS#11 3.0 §5.7.2 lets a copy differ from its original. Where that goes for `MODIFIABLE` too, a copy can be given any use afterwards.
+fn copies_stay_sealed(session: &Session) -> Result<bool, Error> {
+    let key = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &templates::probe_copyable())?);
+    let copy = |changed| session.copy_object(key.handle(), &[changed]).map(|copy| Ephemeral::new(session, copy)).is_ok();
+    Ok(!copy(Attribute::Modifiable(true)) && !copy(Attribute::Decrypt(true)))
 }
 
 /// SoftHSM cuts 32 derived bytes to 24; kryoptic wants data and length to be equal.

@@ -8,11 +8,13 @@ use cryptoki::object::ObjectHandle;
 use super::ffi;
 use super::object::{self, Ephemeral};
 use super::pool::Session;
-use super::profile::ed25519;
-use super::ring::Key;
+use super::profile::{self, KEY, ed25519};
+use super::public::PublicKey;
+use super::ring::{Key, Ring};
 use super::templates::{self, Use};
+use crate::agreement;
 use crate::derivation::{Algorithm, Usage};
-use crate::model::{KeyKind, OaepHash, Profile};
+use crate::model::{Finding, KeyKind, OaepHash, Profile};
 
 /// Why a key is not proven: it failed at something, or the module did.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(
     match (key.design.kind, key.design.usage) {
         (KeyKind::GenericSecret, _) => hmac(session, key),
         (KeyKind::Rsa, _) => demand(oaep(session, profile, key).is_some(), "unwrapping what its public half wrapped"),
+        (KeyKind::P256, Use { derive: true, .. }) => {
+            let public = key.public.as_ref().map(|(_, public)| public).ok_or(Unproven::At("having a public half"))?;
+            demand(agrees(session, profile, key.handle.on(session)?, public)?, "key agreement")
+        }
         (KeyKind::P256, _) => ecdsa(session, key, &[0x5A; 32]),
         (KeyKind::P384, _) => ecdsa(session, key, &[0x5A; 48]),
         (KeyKind::Ed25519, _) => eddsa(session, key),
@@ -84,6 +90,39 @@ fn derives(session: &Session, key: &Key) -> Result<(), Unproven> {
     };
     let (one, again, other) = (check([1; 8])?, check([1; 8])?, check([2; 8])?);
     demand(one == again && one != other, "deriving")
+}
+
+/// Whether the key agreement works with the token's own key, where there is one: else it is not offered.
+pub(super) fn ecdh(session: &Session, profile: &mut Profile, ring: &Ring) -> Option<Finding> {
+    if !profile.ecdh {
+        return None;
+    }
+    let name = "mechanism:ECDH";
+    Some(match ring.get(templates::ENROLMENT_TRANSPORT_EC).map(|key| prove(session, profile, key)) {
+        Ok(Ok(())) => Finding::passed(name, "P-256 with CKD_SHA256_KDF, offered beside RSA-OAEP"),
+        Ok(Err(_)) => {
+            profile.ecdh = false;
+            Finding::failed(name, None, "enrollment-transport-ec does not unwrap what was wrapped to its public half")
+        }
+        Err(_) => Finding::passed(name, "the module can do it, the token has no key for it: `tillward init` makes it"),
+    })
+}
+
+/// Whether the key agreement of [`crate::agreement`] on the token gives what software gives, shared data included: the software's key wraps,
+/// the token's unwraps.
+pub(super) fn agrees(session: &Session, profile: &Profile, private: ObjectHandle, public: &PublicKey) -> Result<bool, Error> {
+    let Some(kwp) = profile.kwp else { return Ok(false) };
+    // The scalar is a public test value, like the key that it wraps.
+    let ephemeral = p256::SecretKey::from_slice(&KEY).map_err(|_| Error::InvalidValue)?;
+    let Some(agreed) = public.agree(&ephemeral) else { return Ok(false) };
+    let kek = profile::import(session, &*agreement::key(agreed.raw_secret_bytes(), &agreement::SHARED_INFO), templates::WRAP, false)?;
+    let sample = profile::import(session, &KEY, templates::SIGN, true)?;
+    let wrapped = session.wrap_key(&ffi::plain(kwp), kek.handle(), sample.handle())?;
+    let point = ephemeral.public_key().to_sec1_bytes();
+    let kek = object::agree(session, private, &point, &templates::agreed(profile))?;
+    let template = templates::probe_unwrapped(templates::SIGN, true, profile.value_len_on_unwrap);
+    let back = Ephemeral::new(session, session.unwrap_key(&ffi::plain(kwp), kek.handle(), &wrapped, &template)?);
+    same(session, sample.handle(), back.handle())
 }
 
 fn wraps(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {

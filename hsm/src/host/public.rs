@@ -52,6 +52,12 @@ impl PublicKey {
             Verifying::Elsewhere => false,
         }
     }
+
+    /// The agreed value with a secret key in software, for the probe. `None` for a key that is not on P-256.
+    pub(super) fn agree(&self, secret: &p256::SecretKey) -> Option<p256::ecdh::SharedSecret> {
+        let Verifying::P256(key) = &self.verifying else { return None };
+        Some(p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), key.as_affine()))
+    }
 }
 
 /// Reads a public key object; `None` where its attributes are not a key of `kind`.

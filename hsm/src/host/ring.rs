@@ -168,9 +168,11 @@ fn recognise(session: &Session, label: &str, objects: &[Found]) -> Result<Key, F
         _ => return Err(differs("not exactly one secret key, or one private and one public half")),
     };
     let (kind, bits) = kind(session, handle, public)?.ok_or_else(|| differs("its type is not known"))?;
-    let design = templates::designs(label).into_iter().find(|design| design.kind == kind && design.bits == bits);
-    let design = design.ok_or_else(|| differs("its type or length is another"))?;
-    check(session, &design, handle, public)?;
+    let mut designs = templates::designs(label).into_iter().filter(|design| design.kind == kind && design.bits == bits);
+    let mut design = designs.next().ok_or_else(|| differs("its type or length is another"))?;
+    while let Err(difference) = check(session, &design, handle, public) {
+        design = designs.next().ok_or(difference)?;
+    }
     let public = match public {
         None => None,
         Some(public) => {

@@ -74,7 +74,7 @@ fn cmac(session: &Session) -> Result<bool, Error> {
 }
 
 /// A verification that must fail, and with the code that says so.
-fn refuses(result: &Result<(), Error>) -> bool {
+pub(super) fn refuses(result: &Result<(), Error>) -> bool {
     matches!(result, Err(Error::Pkcs11(RvError::SignatureInvalid, _)))
 }
 

@@ -9,7 +9,7 @@ use super::pool::Session;
 use super::profile::ed25519;
 use super::{object, templates};
 use crate::error::Refusal;
-use crate::model::{KeyKind, PublicKeyOf, SigningKey};
+use crate::model::{KeyKind, PublicKeyOf, SigningKey, TransportKind};
 use crate::op::Answer;
 
 fn label(key: SigningKey) -> &'static str {
@@ -59,12 +59,21 @@ fn sign_with(context: &Context, session: &Session, label: &str, digest: &[u8]) -
 pub(super) fn public_key(context: &Context, key: PublicKeyOf) -> Result<Answer, Fault> {
     let label = match key {
         PublicKeyOf::Signing(key) => label(key),
-        PublicKeyOf::EnrolmentTransport => templates::ENROLMENT_TRANSPORT,
+        PublicKeyOf::Transport(kind) => transport(context, kind)?,
         PublicKeyOf::RootCa => templates::ROOT_CA,
     };
     let key = context.ring.get(label)?;
     let (_, public) = key.public.as_ref().ok_or_else(|| Refusal::UnknownKey { label: label.to_owned() })?;
     Ok(Answer::Bytes(public.spki.clone()))
+}
+
+/// The label of a transport key, where the module can use it.
+pub(super) fn transport(context: &Context, kind: TransportKind) -> Result<&'static str, Fault> {
+    let (label, usable) = match kind {
+        TransportKind::Rsa => (templates::ENROLMENT_TRANSPORT, context.profile.oaep.is_some()),
+        TransportKind::Ecdh => (templates::ENROLMENT_TRANSPORT_EC, context.profile.ecdh),
+    };
+    if usable { Ok(label) } else { Err(Refusal::UnknownKey { label: label.to_owned() }.into()) }
 }
 
 pub(super) fn activation_mac(context: &Context, session: &Session, message: &[u8]) -> Result<Answer, Fault> {

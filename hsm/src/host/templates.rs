@@ -4,8 +4,8 @@
 //! `DESTROYABLE` is true everywhere: a key that does not prove itself is destroyed at once, and the key life cycle ends with it.
 
 use cryptoki::mechanism::MechanismType;
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
-use cryptoki_sys::{CKM_AES_CMAC, CKM_AES_ECB_ENCRYPT_DATA, CKM_ECDSA, CKM_EDDSA, CKM_RSA_PKCS_OAEP, CKM_SHA256_HMAC};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use cryptoki_sys::{CKM_AES_CMAC, CKM_AES_ECB_ENCRYPT_DATA, CKM_ECDH1_DERIVE, CKM_ECDSA, CKM_EDDSA, CKM_RSA_PKCS_OAEP, CKM_SHA256_HMAC};
 use der::asn1::ObjectIdentifier;
 
 use super::ffi;
@@ -34,10 +34,40 @@ pub(super) const SIGN: Use = Use { sign: true, ..NOTHING };
 pub(super) const VERIFY: Use = Use { verify: true, ..NOTHING };
 /// Derives, and nothing else: base keys and the tree below them.
 pub(super) const DERIVE: Use = Use { derive: true, ..NOTHING };
+/// Unwraps, and cannot wrap.
+pub(super) const UNWRAP: Use = Use { unwrap: true, ..NOTHING };
 /// Wraps, and cannot unwrap.
 pub(super) const WRAP: Use = Use { wrap: true, ..NOTHING };
 /// Decrypts account data.
 pub(super) const DECRYPT: Use = Use { decrypt: true, ..NOTHING };
+
+/// What the token itself holds the keys made under another one to (`CKA_UNWRAP_TEMPLATE`, `CKA_DERIVE_TEMPLATE`): AES keys with these flags.
+pub(super) type Bound = &'static [(AttributeType, bool)];
+
+/// Sensitive and never leaves.
+const STAYS: Bound = &[(AttributeType::Sensitive, true), (AttributeType::Extractable, false)];
+/// Sensitive, and there to be wrapped.
+const TO_BE_WRAPPED: Bound = &[(AttributeType::Sensitive, true), (AttributeType::Extractable, true)];
+/// Below a BDK: sensitive, and no use that could give a value away. `EXTRACTABLE` stays open, because an initial key is derived once to be
+/// wrapped for its phone.
+const BELOW_BDK: Bound = &[
+    (AttributeType::Sensitive, true),
+    (AttributeType::Encrypt, false),
+    (AttributeType::Decrypt, false),
+    (AttributeType::Wrap, false),
+    (AttributeType::Unwrap, false),
+];
+/// The key that a key agreement gives: it unwraps one second secret.
+const AGREED: Bound = &[
+    (AttributeType::Sensitive, true),
+    (AttributeType::Extractable, false),
+    (AttributeType::Encrypt, false),
+    (AttributeType::Decrypt, false),
+    (AttributeType::Sign, false),
+    (AttributeType::Verify, false),
+    (AttributeType::Wrap, false),
+    (AttributeType::Derive, false),
+];
 
 /// A long-lived key of the design.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,15 +79,18 @@ pub(super) struct Design {
     pub(super) usage: Use,
     /// Of the public half.
     pub(super) public: Use,
-    /// Only where the hot path uses a session copy, if the module makes one of a key that cannot be modified (kryoptic does, SoftHSM 2.6.1
-    /// does not, and the key is not made modifiable for its sake).
+    /// Only where the hot path uses a session copy, and a copy keeps what the key promises ([`Profile::copies_sealed`]). kryoptic 1.5 copies a
+    /// key that cannot be modified into one that can, SoftHSM 2.6.1 does not copy it at all.
     pub(super) copyable: bool,
-    /// `CKA_UNWRAP_TEMPLATE`, and whether it lets the unwrapped key be extractable.
-    pub(super) unwraps: Option<bool>,
+    /// `CKA_UNWRAP_TEMPLATE`.
+    pub(super) unwraps: Option<Bound>,
+    /// `CKA_DERIVE_TEMPLATE`.
+    pub(super) derives: Option<Bound>,
 }
 
 pub(super) const ACTIVATION_MAC: &str = "activation-mac";
 pub(super) const ENROLMENT_TRANSPORT: &str = "enrollment-transport";
+pub(super) const ENROLMENT_TRANSPORT_EC: &str = "enrollment-transport-ec";
 pub(super) const STORAGE_KEK: &str = "storage-kek";
 pub(super) const STORAGE_MAC: &str = "storage-mac";
 pub(super) const ATTESTATION_SIGNING: &str = "attestation-signing";
@@ -79,28 +112,45 @@ pub(super) const FIXED: [&str; 9] = [
     AUDIT_SIGNING,
 ];
 
-/// The designs of the key that `label` names; more than one where the module decides (audit-signing). Empty for a label that is not ours.
+/// Labels of the keys that an installation has only where the module can use them: nothing else stands still without them.
+pub(super) const OPTIONAL: [&str; 1] = [ENROLMENT_TRANSPORT_EC];
+
+/// The designs of the key that `label` names; more than one where the module decides (audit-signing, copies). Empty for a label that is not ours.
 pub(super) fn designs(label: &str) -> Vec<Design> {
-    let design = |kind, bits, usage, public| Design { label: label.to_owned(), kind, bits, usage, public, copyable: false, unwraps: None };
+    let design = |kind, bits, usage, public| {
+        let label = label.to_owned();
+        Design { label, kind, bits, usage, public, copyable: false, unwraps: None, derives: None }
+    };
     let signing = |kind, bits, copyable| Design { copyable, ..design(kind, bits, SIGN, VERIFY) };
     match label {
         ACTIVATION_MAC => vec![design(KeyKind::GenericSecret, 256, SIGN, NOTHING)],
         // The public half wraps only to probe the hash of OAEP and to prove the pair; phones use the exported key.
         ENROLMENT_TRANSPORT => {
-            vec![Design { unwraps: Some(true), ..design(KeyKind::Rsa, 3072, Use { unwrap: true, ..NOTHING }, WRAP) }]
+            vec![Design { unwraps: Some(TO_BE_WRAPPED), ..design(KeyKind::Rsa, 3072, UNWRAP, WRAP) }]
         }
+        ENROLMENT_TRANSPORT_EC => vec![Design { derives: Some(AGREED), ..design(KeyKind::P256, 256, DERIVE, NOTHING) }],
         STORAGE_KEK => {
-            vec![Design { unwraps: Some(false), ..design(KeyKind::Aes, 256, Use { wrap: true, unwrap: true, ..NOTHING }, NOTHING) }]
+            vec![Design { unwraps: Some(STAYS), ..design(KeyKind::Aes, 256, Use { wrap: true, unwrap: true, ..NOTHING }, NOTHING) }]
         }
         STORAGE_MAC => vec![design(KeyKind::Aes, 256, Use { sign: true, verify: true, ..NOTHING }, NOTHING)],
-        ATTESTATION_SIGNING | PERSONALIZATION_SIGNING => vec![signing(KeyKind::P256, 256, true)],
+        ATTESTATION_SIGNING | PERSONALIZATION_SIGNING => [true, false].map(|copyable| signing(KeyKind::P256, 256, copyable)).into(),
         ISSUING_CA => vec![signing(KeyKind::P256, 256, false)],
         ROOT_CA => vec![signing(KeyKind::P384, 384, false)],
         AUDIT_SIGNING => vec![signing(KeyKind::Ed25519, 256, false), signing(KeyKind::P256, 256, false)],
         _ => match parse_bdk(label) {
-            Some(_) => [128, 256].map(|bits| design(KeyKind::Aes, bits, DERIVE, NOTHING)).into(),
+            Some(_) => [128, 256].map(|bits| Design { derives: Some(BELOW_BDK), ..design(KeyKind::Aes, bits, DERIVE, NOTHING) }).into(),
             None => Vec::new(),
         },
+    }
+}
+
+/// Whether `tillward init` makes this design on a module of that profile: not a key for what the module cannot do, and of two designs that
+/// differ only in `COPYABLE` the one that the module's copies allow.
+pub(super) fn is_made(design: &Design, profile: &Profile) -> bool {
+    match design.label.as_str() {
+        ENROLMENT_TRANSPORT_EC => profile.ecdh,
+        ATTESTATION_SIGNING | PERSONALIZATION_SIGNING => design.copyable == profile.copies_sealed,
+        _ => true,
     }
 }
 
@@ -144,6 +194,7 @@ impl Design {
         let numbers = match (self.kind, self.usage) {
             (KeyKind::GenericSecret, _) => Some(CKM_SHA256_HMAC),
             (KeyKind::Rsa, _) => Some(CKM_RSA_PKCS_OAEP),
+            (KeyKind::P256, Use { derive: true, .. }) => Some(CKM_ECDH1_DERIVE),
             (KeyKind::P256 | KeyKind::P384, _) => Some(CKM_ECDSA),
             (KeyKind::Ed25519, _) => Some(CKM_EDDSA),
             (KeyKind::Aes, Use { derive: true, .. }) => Some(CKM_AES_ECB_ENCRYPT_DATA),
@@ -168,8 +219,11 @@ impl Design {
         if profile.allowed_mechanisms {
             template.push(Attribute::AllowedMechanisms(self.mechanisms(profile)));
         }
-        if let Some(extractable) = self.unwraps.filter(|_| profile.unwrap_template) {
-            template.push(ffi::unwrap_template(extractable));
+        if let Some(bound) = self.unwraps.filter(|_| profile.unwrap_template) {
+            template.push(ffi::unwrap_template(bound));
+        }
+        if let Some(bound) = self.derives.filter(|_| profile.derive_template) {
+            template.push(ffi::derive_template(bound));
         }
         sealed(template)
     }
@@ -283,14 +337,28 @@ pub(super) fn derived_to_be_wrapped(algorithm: Algorithm) -> Vec<Attribute> {
     sealed(template)
 }
 
-/// A second secret out of RSA-OAEP, to be wrapped under the storage KEK and destroyed at once. It can do nothing else.
+/// The key of a key agreement: unwraps one second secret, to be wrapped, and is destroyed at once.
+pub(super) fn agreed(profile: &Profile) -> Vec<Attribute> {
+    let mut template = session_aes(UNWRAP, false);
+    template.push(value_len(Algorithm::Aes256));
+    if profile.unwrap_template {
+        template.push(ffi::unwrap_template(TO_BE_WRAPPED));
+    }
+    sealed(template)
+}
+
+/// A second secret out of its transport, to be wrapped under the storage KEK and destroyed at once. It can do nothing else.
 pub(super) fn unwrapped_to_be_wrapped(profile: &Profile) -> Vec<Attribute> {
     unwrapped(profile, NOTHING, true)
 }
 
 /// A second secret out of its key block: derives, never leaves.
 pub(super) fn unwrapped_to_derive(profile: &Profile) -> Vec<Attribute> {
-    unwrapped(profile, DERIVE, false)
+    let mut template = unwrapped(profile, DERIVE, false);
+    if profile.derive_template {
+        template.push(ffi::derive_template(STAYS));
+    }
+    sealed(template)
 }
 
 fn unwrapped(profile: &Profile, usage: Use, extractable: bool) -> Vec<Attribute> {
@@ -313,6 +381,29 @@ pub(super) fn generated(usage: Use, extractable: bool) -> Vec<Attribute> {
     let mut template = session_aes(usage, extractable);
     template.push(value_len(Algorithm::Aes256));
     sealed(template)
+}
+
+/// For probes: a base key whose template binds what is unwrapped under it, or derived from it.
+pub(super) fn probe_binding(usage: Use, template: fn(&[(AttributeType, bool)]) -> Attribute) -> Vec<Attribute> {
+    let mut base = session_aes(usage, false);
+    base.extend([value_len(Algorithm::Aes256), template(STAYS)]);
+    sealed(base)
+}
+
+/// For probes: a key that could be copied, if the copy stays as it is.
+pub(super) fn probe_copyable() -> Vec<Attribute> {
+    let mut template = session_aes(SIGN, false);
+    template.retain(|attribute| !matches!(attribute, Attribute::Copyable(_)));
+    template.extend([Attribute::Copyable(true), value_len(Algorithm::Aes256)]);
+    sealed(template)
+}
+
+/// For probes: a derived key that could be read.
+pub(super) fn probe_readable() -> Vec<Attribute> {
+    let mut template = derived(Algorithm::Aes256, SIGN);
+    template.retain(|attribute| !matches!(attribute, Attribute::Sensitive(_)));
+    template.insert(0, Attribute::Sensitive(false));
+    template
 }
 
 /// For probes: an unwrapped session key with any flags, to see what the module refuses.
@@ -367,7 +458,7 @@ mod tests {
 
     #[test]
     fn every_fixed_key_has_a_design_and_no_private_half_leaves() {
-        for label in FIXED {
+        for label in FIXED.into_iter().chain(OPTIONAL) {
             let designs = designs(label);
             assert!(!designs.is_empty(), "{label}");
             for design in designs {
@@ -380,7 +471,7 @@ mod tests {
 
     #[test]
     fn no_key_both_wraps_and_decrypts_or_derives_and_does_anything_else() {
-        for label in FIXED.into_iter().chain(["bdk-pin:a:00000001", "bdk-data:a:00000002"]) {
+        for label in FIXED.into_iter().chain(OPTIONAL).chain(["bdk-pin:a:00000001", "bdk-data:a:00000002"]) {
             for Design { usage: u, .. } in designs(label) {
                 assert!(!((u.wrap || u.unwrap) && (u.encrypt || u.decrypt)), "{label}: Clulow's wrap and decrypt");
                 assert!(!u.derive || u == DERIVE, "{label}");
@@ -395,18 +486,27 @@ mod tests {
             value_len_on_unwrap: true,
             allowed_mechanisms: true,
             unwrap_template: true,
+            derive_template: true,
+            ecdh: true,
             aes_192: true,
             ed25519: true,
+            copies_sealed: true,
             session_copies: true,
             oaep: None,
         };
-        let mut templates: Vec<_> =
-            FIXED.into_iter().flat_map(designs).flat_map(|design| [design.private(&profile, &[1]), design.public(&[1])]).collect();
+        let mut templates: Vec<_> = FIXED
+            .into_iter()
+            .chain(OPTIONAL)
+            .flat_map(designs)
+            .flat_map(|design| [design.private(&profile, &[1]), design.public(&[1])])
+            .collect();
         templates.extend([
             derived(Algorithm::Aes128, SIGN),
             derived_to_be_wrapped(Algorithm::Aes256),
             unwrapped_to_be_wrapped(&profile),
             unwrapped_to_derive(&profile),
+            agreed(&profile),
+            probe_readable(),
             generated(SIGN, true),
             mark("derivation-mark:a", 1),
         ]);

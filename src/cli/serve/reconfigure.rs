@@ -1,5 +1,5 @@
 //! `[hsm]` of the configuration file, followed while the service runs: an operator who corrects a label does not have to restart it. The file is
-//! looked at every second while no host serves, and on SIGHUP. Everything else in it takes a restart.
+//! looked at twice a second while no host serves, and on SIGHUP. Everything else in it takes a restart.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tokio::signal::unix::Signal;
 use crate::config::Config;
 use crate::ops::error::chain;
 
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(500);
 
 /// What tells one state of a file from another without reading it.
 type Stamp = Option<(u64, u64, Option<SystemTime>)>;
@@ -20,28 +20,27 @@ fn stamp(path: &Path) -> Stamp {
     std::fs::metadata(path).ok().map(|file| (file.ino(), file.len(), file.modified().ok()))
 }
 
-/// Follows the file for ever.
-pub(super) async fn follow(path: PathBuf, executable: PathBuf, hsm: Hsm, mut hangups: Signal) {
-    let mut read = std::fs::read_to_string(&path).ok();
+/// Follows the file for ever. `read` is the text that the service was started with. A file that is being written is not read: it has to be the
+/// same at two looks.
+pub(super) async fn follow(path: PathBuf, mut read: String, executable: PathBuf, hsm: Hsm, mut hangups: Signal) {
     let mut seen = stamp(&path);
+    let mut last = seen;
     loop {
         let asked = tokio::select! {
             Some(()) = hangups.recv() => true,
             () = tokio::time::sleep(EVERY) => false,
         };
         let now = stamp(&path);
-        if !asked && (hsm.is_ready() || now == seen) {
-            continue;
-        }
-        seen = now;
-        if let Some(text) = apply(&path, read.as_deref(), &executable, &hsm) {
-            read = Some(text);
+        let changed = now != seen && now == std::mem::replace(&mut last, now);
+        if asked || (changed && !hsm.is_ready()) {
+            seen = now;
+            read = apply(&path, &read, &executable, &hsm).unwrap_or(read);
         }
     }
 }
 
 /// Reads the file and runs the hosts by it. Answers its text, if it can be used.
-fn apply(path: &Path, before: Option<&str>, executable: &Path, hsm: &Hsm) -> Option<String> {
+fn apply(path: &Path, before: &str, executable: &Path, hsm: &Hsm) -> Option<String> {
     let read = Config::read(path).and_then(|config| config.hsm_config(executable.to_owned(), false));
     let (config, text) = match (read, std::fs::read_to_string(path)) {
         (Ok(config), Ok(text)) => (config, text),
@@ -54,7 +53,7 @@ fn apply(path: &Path, before: Option<&str>, executable: &Path, hsm: &Hsm) -> Opt
             return None;
         }
     };
-    for section in before.map(|before| others(before, &text)).unwrap_or_default() {
+    for section in others(before, &text) {
         tracing::warn!(section, "the configuration has changed here too, which takes a restart");
     }
     tracing::info!("the HSM hosts are run by the configuration as it is now");

@@ -38,7 +38,7 @@ fn main() {
     write("device_request", "renew", json!({"purpose": "renew"}).to_string());
     let renewal = json!({"challenge": jws, "csr": b64url::encode(&csr), "mac": bytes16});
     write("device_request", "certificate", renewal.to_string());
-    for (name, length) in [("rsa-3072", 384), ("rsa-4096", 512)] {
+    for (name, length) in [("ecdh", 105), ("rsa-3072", 384), ("rsa-4096", 512)] {
         let body = json!({"code": code.expose_symbols(), "challenge": jws, "transport_kid": b64url::encode(&[3; 32]),
             "wrapped_secret": b64url::encode(&vec![4; length]), "csr": b64url::encode(&csr), "evidence": evidence(), "mac": bytes16});
         write("enrolment_request", name, body.to_string());

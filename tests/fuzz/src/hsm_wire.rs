@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::frame;
 use crate::keyblock::KeyBlock;
 use crate::ksn::{BdkId, Counter, DerivationId, Ikid, Ksn};
-use crate::model::{AcquirerKeys, KeySpec, OpenEnrolment, SigningKey};
+use crate::model::{AcquirerKeys, KeySpec, OpenEnrolment, SigningKey, TransportKind};
 use crate::op::{Answer, Operation, Request, Response};
 
 /// Decodes `bytes` as a stream of frames and as a body from either end. What decodes, encodes to what decodes to itself.
@@ -46,12 +46,13 @@ pub fn examples() -> Vec<(&'static str, Vec<u8>)> {
     let ksn = Ksn::new(ikid, Counter::FIRST);
     let block = || KeyBlock::new(1, ikid, [4; 40], [5; 16]);
     let acquirer = AcquirerKeys { name: "acme".to_owned(), bdk_pin: BdkId([1; 4]), bdk_data: BdkId([2; 4]), bits: 256 };
+    let open = |transport, length| {
+        Operation::OpenEnrolment(OpenEnrolment { transport, wrapped_secret: vec![1; length], ikid, transcript: [2; 32], mac: [3; 16] })
+    };
     let requests = [
         ("sign", Operation::Sign { key: SigningKey::Attestation, digest: vec![3; 32] }),
-        (
-            "open-enrolment",
-            Operation::OpenEnrolment(OpenEnrolment { wrapped_secret: vec![1; 384], ikid, transcript: [2; 32], mac: [3; 16] }),
-        ),
+        ("open-enrolment", open(TransportKind::Rsa, 384)),
+        ("open-enrolment-ecdh", open(TransportKind::Ecdh, 105)),
         ("personalize", Operation::Personalize { secret: block(), ikid, acquirer: "acme".to_owned() }),
         ("decrypt", Operation::DukptDecrypt { ksn, iv: [1; 16], aad: b"order 7".to_vec(), ciphertext: vec![2; 32], mac: [3; 16] }),
         ("create-keys", Operation::CreateKeys(KeySpec { acquirers: vec![acquirer] })),

@@ -47,7 +47,8 @@ fn at_once(listener: &Listener, request: &Request) -> Vec<Answer> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_with_no_place_left_says_so_at_once_and_when_to_ask_again() {
-    let service = Service::start_with(limits("requests = 1"));
+    // Nothing hangs long enough to be replaced: the first request waits for its deadline.
+    let service = Service::start_with(|text| limits("requests = 1")(text).replace("[hsm]\n", "[hsm]\nstuck_ms = 60000\n"));
     let code = service.code("t1", "standard").await;
     let phones = Listener::new(service.address("device"), &service.workplace.ca(), None);
     freeze_host(&service);

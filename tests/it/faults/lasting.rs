@@ -82,11 +82,11 @@ async fn a_call_that_never_returns_or_kills_the_process_costs_the_host() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_budget_is_kept_and_shown() {
-    let token = crate::softhsm::SoftHsm::empty();
+    let token = crate::token::Token::empty(crate::token::Module::SoftHsm).expect("SoftHSM is installed");
     let hsm =
         tillward_hsm::Hsm::start(tillward_hsm::HsmConfig { ceremony: true, objects: Some(5), ..token.config() }).await.expect("answers");
     hsm.init_token(&token.path("so-pin")).await.expect("initialises");
-    let refused = hsm.create_keys(crate::softhsm::SoftHsm::spec()).await.expect_err("more than five");
+    let refused = hsm.create_keys(crate::token::Token::spec()).await.expect_err("more than five");
     assert_eq!(refused, HsmError::Refused(tillward_hsm::Refusal::ObjectBudget { used: 0, most: 5 }));
     let status = hsm.status().await.expect("status");
     assert_eq!((status.objects.used, status.objects.most), (0, Some(5)));

@@ -11,16 +11,16 @@ use std::time::Duration;
 use tillward_fault_module::Counts;
 use tillward_hsm::{HostStatus, Hsm, HsmConfig, HsmError, Pkcs11Uri, SigningKey};
 
-use crate::softhsm::SoftHsm;
+use crate::token::{Module, Token};
 
 /// A token with keys behind the fault module.
 pub(crate) struct Faulty {
-    pub(crate) token: SoftHsm,
+    pub(crate) token: Token,
 }
 
 impl Faulty {
     pub(crate) async fn new() -> Self {
-        let faulty = Self { token: SoftHsm::with_keys().await };
+        let faulty = Self { token: Token::with_keys(Module::SoftHsm).await.expect("SoftHSM is installed") };
         faulty.script("");
         faulty
     }

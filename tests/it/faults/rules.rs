@@ -17,8 +17,8 @@ impl Scene {
     async fn set() -> Self {
         let faulty = Faulty::new().await;
         let hsm = faulty.start().await;
-        let phone = Phone::new(tillward_hsm::Ikid::new(crate::softhsm::ACME.1, tillward_hsm::DerivationId(7)));
-        let block = crate::hsm::enrol(&hsm, &phone).await;
+        let phone = Phone::new(tillward_hsm::Ikid::new(crate::token::ACME.1, tillward_hsm::DerivationId(7)));
+        let block = crate::softhsm::hsm::enrol(&hsm, &phone).await;
         Self { faulty, hsm, phone, block }
     }
 
@@ -91,7 +91,7 @@ async fn a_bad_blob_that_the_token_answers_vaguely_does_not_touch_the_token() {
     let scene = Scene::set().await;
     let before = scene.hsm.status().await.expect("status");
     // SoftHSM answers CKR_GENERAL_ERROR to a tampered RSA ciphertext.
-    let mut enrolment = scene.phone.enrolment(&scene.hsm.public_key(tillward_hsm::PublicKeyOf::EnrolmentTransport).await.expect("a key"));
+    let mut enrolment = crate::softhsm::hsm::enrolment(&scene.hsm, &scene.phone).await;
     enrolment.wrapped_secret[100] ^= 1;
     for _ in 0..10 {
         let refused = scene.hsm.open_enrolment(enrolment.clone()).await.expect_err("bad");

@@ -6,12 +6,13 @@ use tillward_device::consumer::{self, Acceptance, NotAccepted};
 use tillward_device::message::Purpose;
 use tillward_device::phone::Phone;
 
+use super::MODULE;
 use crate::scene::{Scene, activation, fresh_trust, payment, reason, refused};
 use crate::service::ACQUIRER;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_enrols_attests_is_cleared_pays_renews_and_a_consumer_believes_it() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut trail = scene.trail().await;
     let merchant = json!({"acquirer": ACQUIRER, "name": "Corner Bakery"});
     scene.backend.put("/v1/merchants/m-1", &merchant).await.expect("a merchant");
@@ -88,7 +89,7 @@ fn believed(scene: &Scene, phone: &Phone) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contraindicated_phone_is_stopped_at_once_and_works_again_only_resumed_and_attested_afresh() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut phone = scene.attested("t-1", "standard").await;
     let device = phone.device().as_str().to_owned();
     scene.clear(&phone).await.expect("cleared");
@@ -137,7 +138,7 @@ async fn a_contraindicated_phone_is_stopped_at_once_and_works_again_only_resumed
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warning_neither_stops_a_phone_nor_clears_it() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut phone = scene.attested("t-1", "standard").await;
     let mut findings = sound_findings();
     findings.patch_level = "2023-01".to_owned();
@@ -151,7 +152,7 @@ async fn a_warning_neither_stops_a_phone_nor_clears_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_clearance_hands_over_the_challenge_that_ends_the_staleness() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let phone = scene.phone("t-1", "full").await;
     let refusal = crate::scene::denied(scene.clear(&phone).await);
     assert_eq!((refusal.status, refusal.reason.as_str()), (409, "attestation-stale"));
@@ -163,7 +164,7 @@ async fn a_refused_clearance_hands_over_the_challenge_that_ends_the_staleness() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_phone_is_refused_everywhere_for_ever_and_by_the_consumers_side_too() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut phone = scene.attested("t-1", "standard").await;
     let device = phone.device().as_str().to_owned();
     let challenge = scene.line.transport.device_challenge(phone.device(), Purpose::Attest).await.expect("a challenge");
@@ -212,7 +213,7 @@ async fn a_retired_phone_is_refused_everywhere_for_ever_and_by_the_consumers_sid
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_certificate_of_a_retired_phone_is_revoked_not_only_the_last() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut phone = scene.attested("t-1", "basic").await;
     let first = phone.payment_request(1.try_into().expect("an amount"), "EUR".parse().expect("a currency"), now()).expect("a request");
     scene.line.renew(&scene.trust, &mut phone).await.expect("renews");
@@ -227,7 +228,7 @@ async fn every_certificate_of_a_retired_phone_is_revoked_not_only_the_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_phone_takes_the_terminal_over_with_keys_of_its_own_and_the_old_one_is_out() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut old = scene.attested("t-1", "standard").await;
     let occupied = scene.backend.post("/v1/activations", &json!({"terminal": "t-1"})).await;
     assert_eq!(reason(occupied), "terminal-occupied");

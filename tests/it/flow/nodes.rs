@@ -23,7 +23,7 @@ async fn two_nodes_are_one_service() {
     let old_code = first.service.code("t-old", "standard").await;
     let second = Scene::of(Service::beside(&first.service)).await;
 
-    super::once::register_at_once(&first).await;
+    crate::softhsm::once::register_at_once(&first).await;
 
     // A code from before the second node was there, and one from each since then, used at the other.
     let mut given = Vec::new();

@@ -6,13 +6,14 @@ use tillward::cli::phone::{now, sound_findings};
 use tillward_device::enrolment::PendingEnrolment;
 use tokio::sync::Barrier;
 
+use super::MODULE;
 use crate::scene::{Scene, activation, refused};
 
 const PHONES: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_sixty_four_phones_with_one_code_at_once_exactly_one_enrols() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let code = scene.service.code("t-1", "standard").await;
     let mut trail = scene.trail().await;
     let together = Arc::new(Barrier::new(PHONES));
@@ -58,7 +59,7 @@ async fn bytes(scene: &Scene, pending: &PendingEnrolment) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_gets_the_same_package_byte_for_byte_many_at_once_and_after_a_restart_and_a_kill_too() {
-    let mut scene = Scene::set().await;
+    let Some(mut scene) = Scene::set_on(MODULE).await else { return };
     let code = scene.service.code("t-1", "standard").await;
     let pending = scene.line.prepare(&scene.trust, &code, &sound_findings()).await.expect("prepares");
     let stranger = scene.line.prepare(&scene.trust, &code, &sound_findings()).await.expect("prepares");
@@ -98,7 +99,7 @@ async fn a_retry_gets_the_same_package_byte_for_byte_many_at_once_and_after_a_re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_phones_request_is_not_answered_with_a_package_for_another() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let code = scene.service.code("t-1", "standard").await;
     let pending = scene.line.prepare(&scene.trust, &code, &sound_findings()).await.expect("prepares");
     let package = bytes(&scene, &pending).await;
@@ -114,7 +115,7 @@ async fn a_retired_phones_request_is_not_answered_with_a_package_for_another() {
 /// Replacing takes the code back and retires the phone: whichever of the two comes first, the old code leaves nobody behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_that_enrols_while_its_terminal_is_replaced_is_retired_or_refused() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut retired = 0;
     for round in 0..24 {
         let terminal = format!("t-{round}");
@@ -143,11 +144,12 @@ async fn a_phone_that_enrols_while_its_terminal_is_replaced_is_retired_or_refuse
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_registered_many_times_at_once_is_registered_once() {
-    register_at_once(&Scene::set().await).await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
+    register_at_once(&scene).await;
 }
 
 /// Merchants and terminals, each asked for sixteen times at once.
-pub(super) async fn register_at_once(scene: &Scene) {
+pub(crate) async fn register_at_once(scene: &Scene) {
     for round in 0..8 {
         for (path, body) in [
             (format!("/v1/merchants/m-{round}"), serde_json::json!({"acquirer": "example-bank", "name": "Merchant"})),

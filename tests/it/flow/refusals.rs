@@ -11,6 +11,7 @@ use tillward_device::merchant_key::MerchantKey;
 use tillward_device::message::{EnrolmentRequest, Purpose};
 use tillward_device::phone::Phone;
 
+use super::MODULE;
 use crate::scene::{Scene, activation, denied, payment, reason, refused};
 
 /// Another secret behind the same public id, with a check symbol that fits: what a guesser sends.
@@ -22,7 +23,7 @@ fn guess(code: &str, number: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fifth_wrong_code_locks_it_and_then_the_right_one_is_refused_too() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let code = scene.service.code("t-1", "standard").await;
     let id = activation(&code);
     let honest = scene.line.prepare(&scene.trust, &code, &sound_findings()).await.expect("prepares");
@@ -49,7 +50,7 @@ async fn the_fifth_wrong_code_locks_it_and_then_the_right_one_is_refused_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_codes_at_once_are_all_counted() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let code = scene.service.code("t-1", "standard").await;
     let mut pendings = Vec::new();
     for number in 0..5 {
@@ -70,7 +71,7 @@ async fn wrong_codes_at_once_are_all_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_that_is_unknown_used_revoked_or_replaced_is_refused() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let transport = &scene.line.transport;
     let code = scene.service.code("t-1", "standard").await;
     scene.line.enrol(&scene.trust, &code, &sound_findings()).await.expect("enrols");
@@ -103,7 +104,7 @@ type Exchange<'a> = &'a dyn Fn(&mut EnrolmentRequest);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enrolment_with_any_part_exchanged_is_refused_and_the_code_stays_good() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let code = scene.service.code("t-1", "standard").await;
     let other_code = scene.service.code("t-2", "standard").await;
     let honest = scene.line.prepare(&scene.trust, &code, &sound_findings()).await.expect("prepares");
@@ -151,7 +152,7 @@ async fn an_enrolment_with_any_part_exchanged_is_refused_and_the_code_stays_good
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_is_good_for_one_answer_of_its_own_phone_and_purpose() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let phone = scene.attested("t-1", "standard").await;
     let other = scene.attested("t-2", "standard").await;
     let (device, others) = (phone.device().as_str().to_owned(), other.device().as_str().to_owned());
@@ -192,7 +193,7 @@ async fn a_challenge_is_good_for_one_answer_of_its_own_phone_and_purpose() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_answers_to_a_challenge_at_once_is_taken() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let phone = scene.phone("t-1", "standard").await;
     let challenge = scene.line.transport.device_challenge(phone.device(), Purpose::Attest).await.expect("a challenge");
     let attestation = phone.attest(&scene.trust, &challenge, &sound_findings(), now()).expect("an answer");
@@ -208,7 +209,7 @@ async fn one_of_many_answers_to_a_challenge_at_once_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_that_was_changed_is_refused_and_uses_the_challenge_up() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let phone = scene.phone("t-1", "standard").await;
     let transport = &scene.line.transport;
     let challenge = transport.device_challenge(phone.device(), Purpose::Attest).await.expect("a challenge");
@@ -257,7 +258,7 @@ fn thief(directory: &Path, victim: &mut Phone, replace: impl FnOnce(&Path)) -> P
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copied_second_secret_is_worth_nothing_without_the_merchant_key_of_its_phone() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let directory = TempDir::new().expect("a folder");
     let mut victim = scene.attested("t-1", "full").await;
     let device = victim.device().as_str().to_owned();
@@ -286,7 +287,7 @@ async fn a_copied_second_secret_is_worth_nothing_without_the_merchant_key_of_its
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copied_second_secret_is_worth_nothing_under_another_device_id() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let (of_victim, of_other) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let mut victim = scene.phone("t-1", "basic").await;
     let mut other = scene.attested("t-2", "basic").await;
@@ -308,7 +309,7 @@ async fn a_copied_second_secret_is_worth_nothing_under_another_device_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_was_changed_a_pin_key_and_a_strangers_key_are_not_decrypted() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let mut phone = scene.attested("t-1", "standard").await;
     let device = phone.device().as_str().to_owned();
     let mut trail = scene.trail().await;
@@ -342,7 +343,7 @@ async fn a_payment_that_was_changed_a_pin_key_and_a_strangers_key_are_not_decryp
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_that_enrols_twice_with_one_key_is_found() {
-    let scene = Scene::set().await;
+    let Some(scene) = Scene::set_on(MODULE).await else { return };
     let directory = TempDir::new().expect("a folder");
     let mut first = scene.phone("t-1", "basic").await;
     first.save(&directory.path().join("first")).expect("keeps");

@@ -17,6 +17,8 @@ pub(super) enum Spell {
     Once,
     /// Until it is lifted, or something is done about it.
     Lasting,
+    /// The same, and no call is hit by it.
+    Limit,
 }
 
 impl Fault {
@@ -41,16 +43,23 @@ const FUNCTIONS: [&str; 7] = ["C_SignInit", "C_Sign", "C_DeriveKey", "C_UnwrapKe
 /// These say that the phone's MAC is wrong. A token that says so of a good one lies, and nobody can tell.
 const LIES: [&str; 2] = ["CKR_SIGNATURE_INVALID", "CKR_SIGNATURE_LEN_RANGE"];
 
-/// All of them.
-pub(super) fn all() -> Vec<Fault> {
+/// All of them, or those whose name or action has `TILLWARD_STORM_ONLY` in it.
+pub(super) fn chosen() -> Vec<Fault> {
+    #[expect(clippy::disallowed_methods, reason = "a test is configured by its environment")]
+    let only = std::env::var("TILLWARD_STORM_ONLY").unwrap_or_default();
+    all().into_iter().filter(|fault| fault.name().contains(&only) || fault.group().contains(&only)).collect()
+}
+
+fn all() -> Vec<Fault> {
     let mut faults = Vec::new();
     for rule in rules::RULES.iter().filter(|rule| rule.from.is_empty()) {
-        let functions = FUNCTIONS.iter().filter(|function| !(LIES.contains(&rule.code) && **function == "C_Verify"));
+        let functions = FUNCTIONS.iter().filter(|function| !(LIES.contains(&rule.code) && function.starts_with("C_Verify")));
         let rules = functions.map(|function| format!("{function} next 1 shared return {}", rule.code)).collect();
         faults.push(Fault::Script { name: rule.code.to_owned(), group: rule.action.name(), rules, spell: Spell::Once });
     }
     let mut lasting = |name: &str, rules: &str| {
-        faults.push(Fault::Script { name: name.to_owned(), group: "lasting", rules: vec![rules.to_owned()], spell: Spell::Lasting });
+        let spell = if rules.starts_with("limit") { Spell::Limit } else { Spell::Lasting };
+        faults.push(Fault::Script { name: name.to_owned(), group: "lasting", rules: vec![rules.to_owned()], spell });
     };
     lasting("every call CKR_DEVICE_ERROR", "C_Sign*,C_Verify*,C_Derive*,C_Unwrap*,C_Open*,C_Find* return CKR_DEVICE_ERROR");
     lasting("every call CKR_GENERAL_ERROR", "C_Sign*,C_Verify*,C_Derive*,C_Unwrap*,C_Open*,C_Find* return CKR_GENERAL_ERROR");

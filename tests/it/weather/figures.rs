@@ -27,7 +27,7 @@ pub(super) struct Figures {
 
 impl Figures {
     /// One round: what was asked from the beginning of the fault on until a payment and an attestation were done after its end.
-    pub(super) fn take(&mut self, name: &str, group: &'static str, samples: Vec<Sample>, fault: Duration, lifted: Instant) {
+    pub(super) fn take(&mut self, name: &str, group: &'static str, samples: &[Sample], fault: Duration, lifted: Instant) {
         if self.rows.last().is_none_or(|(last, _)| last != name) && !self.rows.iter().any(|(known, _)| known == name) {
             self.rows.push((name.to_owned(), Row { group, ..Row::default() }));
         }
@@ -40,7 +40,7 @@ impl Figures {
         };
         let both = [Kind::Pay, Kind::Attest].map(|kind| recovered(kind).expect("the load recovered"));
         row.recoveries.extend(both.iter().max());
-        for sample in &samples {
+        for sample in samples {
             row.asked += 1;
             row.slowest = row.slowest.max(sample.took);
             if let Some((status, reason)) = &sample.refused {
@@ -93,7 +93,6 @@ impl Figures {
 
     /// Writes `docs/figures/storm-NAME.md`, where asked.
     pub(super) fn write(&self, name: &str) {
-        #[expect(clippy::disallowed_methods, reason = "a test is configured by its environment")]
         let asked = std::env::var_os("TILLWARD_STORM_FIGURES").is_some_and(|word| word == "write");
         if !asked {
             return;

@@ -24,7 +24,7 @@ fn rounds() -> u64 {
 }
 
 /// The workplace's token, behind the fault module.
-fn behind_the_fault_module(text: String) -> String {
+fn behind_the_fault_module(text: &str) -> String {
     let library = tillward_fault_module::library_path().display().to_string();
     let at = text.find("module-path=").expect("a module") + "module-path=".len();
     let end = at + text[at..].find('&').expect("more of the URI");
@@ -43,11 +43,11 @@ fn behind_the_fault_module(text: String) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_fails_in_every_way_costs_no_wrong_answer_and_leaves_nothing_half_done() {
     let mut moments = Moments::seeded();
-    let scene = Scene::of(Service::start_with(behind_the_fault_module)).await;
+    let scene = Scene::of(Service::start_with(|text| behind_the_fault_module(&text))).await;
     let script = scene.service.workplace.dir.join("faults");
     let load = Load::start(&scene).await;
     let mut figures = Figures::default();
-    for fault in faults::all() {
+    for fault in faults::chosen() {
         for _ in 0..rounds() {
             tokio::time::sleep(Duration::from_millis(moments.below(60))).await;
             let mark = load.mark();
@@ -55,10 +55,13 @@ async fn a_token_that_fails_in_every_way_costs_no_wrong_answer_and_leaves_nothin
             match &fault {
                 Fault::Script { rules, spell, .. } => {
                     let place = usize::try_from(moments.below(u64::try_from(rules.len()).expect("few"))).expect("few");
+                    let hits = hits(&scene.service);
                     tillward_fault_module::write_script(&script, &rules[place]).expect("a script");
-                    match spell {
-                        Spell::Once => load.busy(Duration::from_millis(80)).await,
-                        Spell::Lasting => load.busy(Duration::from_millis(150 + moments.below(250))).await,
+                    if !matches!(spell, Spell::Limit) {
+                        met(&scene.service, hits, &load).await;
+                    }
+                    if !matches!(spell, Spell::Once) {
+                        load.busy(Duration::from_millis(100 + moments.below(250))).await;
                     }
                     tillward_fault_module::write_script(&script, "").expect("a script");
                 }
@@ -70,7 +73,7 @@ async fn a_token_that_fails_in_every_way_costs_no_wrong_answer_and_leaves_nothin
             }
             let lifted = Instant::now();
             load.recovered(lifted, LIMIT).await;
-            figures.take(fault.name(), fault.group(), load.since(mark), lifted.duration_since(began), lifted);
+            figures.take(fault.name(), fault.group(), &load.since(mark), lifted.duration_since(began), lifted);
         }
     }
     finish(scene, load, &figures, "faults").await;
@@ -87,6 +90,7 @@ async fn a_container_that_is_paused_killed_and_started_again_is_an_hsm_that_come
     let socket = format!("socket = \"{}\"\nstuck_ms = 500\n\n[hsm.environment]\n", container.socket().display());
     std::fs::write(service.workplace.config(), text.replacen("[hsm.environment]\n", &socket, 1)).expect("the configuration");
     service.restart();
+    serves(&service).await;
     let scene = Scene::of(service).await;
     let load = Load::start(&scene).await;
     let mut figures = Figures::default();
@@ -111,11 +115,34 @@ async fn a_container_that_is_paused_killed_and_started_again_is_an_hsm_that_come
             } else {
                 "container killed and started again".to_owned()
             };
-            figures.take(&name, "container", load.since(mark), lifted.duration_since(began), lifted);
+            figures.take(&name, "container", &load.since(mark), lifted.duration_since(began), lifted);
         }
     }
     finish(scene, load, &figures, "container").await;
     container.stop().await;
+}
+
+/// The service starts without its HSM, and serves when it comes.
+async fn serves(service: &Service) {
+    let line = service.line();
+    let since = Instant::now();
+    while let Err(error) = line.trust().await {
+        assert!(since.elapsed() < LIMIT, "does not serve: {error:#}");
+    }
+}
+
+/// Calls that a fault has hit so far.
+fn hits(service: &Service) -> u64 {
+    tillward_fault_module::Counts::read(&service.workplace.dir.join("fault-state")).expect("the state").hits()
+}
+
+/// Waits until the fault has come.
+async fn met(service: &Service, before: u64, load: &Load) {
+    let since = Instant::now();
+    while hits(service) == before {
+        assert!(since.elapsed() < LIMIT, "the fault was never met");
+        load.busy(Duration::from_millis(1)).await;
+    }
 }
 
 /// Ends the load, looks at everything that is left, and tells the figures.
