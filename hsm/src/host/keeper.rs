@@ -109,6 +109,8 @@ pub(super) struct Host {
     logins: Logins,
     /// Public keys that this process has worked with, by label.
     known: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Why the last step that did not help did not.
+    told: Mutex<Option<Finding>>,
     ended: AtomicBool,
 }
 
@@ -157,6 +159,7 @@ impl Host {
             rung: Condvar::new(),
             refused_pin: Mutex::default(),
             known: Mutex::default(),
+            told: Mutex::default(),
             ended: AtomicBool::new(false),
         }
     }
@@ -258,6 +261,10 @@ impl Host {
                     );
                     break;
                 }
+                // Twice a second for as long as an outage lasts: what is known is not told again.
+                Err(finding) if lock(&self.told).replace(finding.clone()).as_ref() == Some(&finding) => {
+                    tracing::debug!(action = action.name(), %finding, "did not help");
+                }
                 Err(finding) => tracing::warn!(action = action.name(), %finding, "did not help"),
             }
         }
@@ -277,6 +284,7 @@ impl Host {
         }
         let mut desk = lock(&self.desk);
         if complete {
+            lock(&self.told).take();
             desk.due = None;
             desk.pause = FIRST_PAUSE;
         }

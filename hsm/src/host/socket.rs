@@ -23,6 +23,9 @@ use crate::op::{Answer, Operation, Request, Response};
 /// A client that does not read its answers is cut off after this, so that it cannot hold the workers.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// After a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// A connection; closed when its reader has ended and its last answer is out.
 struct Connection {
     stream: UnixStream,
@@ -146,7 +149,15 @@ pub(super) fn serve_socket(path: &Path, allowed: &[u32], host: &Host, peers: &Pe
         let ended = runtime.block_on(async {
             loop {
                 let (stream, _) = tokio::select! {
-                    accepted = listener.accept() => accepted?,
+                    accepted = listener.accept() => match accepted {
+                        Ok(accepted) => accepted,
+                        // Too many descriptors are open, or the peer is gone again: no reason to leave those who are being served.
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection could not be accepted");
+                            std::thread::sleep(ACCEPT_PAUSE);
+                            continue;
+                        }
+                    },
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
                 };
