@@ -1,4 +1,5 @@
-//! The keeper: the one thread that loads the module, logs in, looks for the keys, and does what a failure rule says. Nobody else does any of it.
+//! The keeper: the one thread that loads the module, logs in, looks for the keys, and does what a failure rule says (`ladder`). Nobody else does any
+//! of it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,17 +7,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::Pkcs11;
-use cryptoki::error::{Error, RvError};
+use cryptoki::error::Error;
 
-use super::context::{Context, copy_hot_keys};
+use super::HostArgs;
+use super::context::Context;
 use super::fault;
 use super::gate::{Gate, Inside};
 use super::logins::Logins;
-use super::module::{self, RefusedPin};
-use super::pool::{Counters, Pool, Session};
+use super::module::RefusedPin;
+use super::pool::Counters;
+use super::view::View;
 use super::watchdog::Beat;
-use super::{HostArgs, profile, prove, ring, selftest, templates};
-use crate::model::{Budget, Finding, HostStatus, Profile, TokenRecord};
+use crate::model::Finding;
 use crate::rules::Action;
 
 /// Pauses between tries while the token is away: it serves again within the second pause after it came back.
@@ -26,11 +28,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A host that worked and cannot be repaired for so long ends: a new process may fare better. Once: the next never worked.
 const HOPELESS: Duration = Duration::from_secs(10);
-/// The finding that goes with the transport key.
-const OAEP: &str = "mechanism:RSA-OAEP";
-/// How long the first answer to "how are you" waits for the first look.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
-
 /// A call of the keeper may take so many times as long as a worker's before it hangs: `C_Initialize` and `C_Login` of a network HSM take seconds.
 const KEEPER: u32 = 15;
 /// A call in a ceremony may take this long: RSA-3072 on a slow token takes its time.
@@ -41,38 +38,6 @@ pub(super) const CEREMONY: Duration = Duration::from_mins(3);
 pub(super) struct Inner {
     pub(super) module: Option<Pkcs11>,
     pub(super) context: Option<Context>,
-}
-
-/// What can be told without going through the gate.
-#[derive(Default)]
-struct View {
-    findings: Vec<Finding>,
-    /// Those of mechanisms and self-tests, when they were made last.
-    tested: Vec<Finding>,
-    library: Option<String>,
-    token: Option<TokenRecord>,
-    profile: Option<Profile>,
-    generation: u64,
-    recoveries: BTreeMap<String, u64>,
-    looked: bool,
-    worked: bool,
-}
-
-/// A token that passed the tests, and what its module was found to do.
-struct Known {
-    token: TokenRecord,
-    profile: Profile,
-    findings: Vec<Finding>,
-}
-
-impl View {
-    /// The token that passed last. Tokens change under a label, modules do not under a process.
-    fn known(&self) -> Option<Known> {
-        let tested: Vec<_> = self.tested.clone();
-        let passed = !tested.is_empty() && tested.iter().all(|finding| finding.ok);
-        let (token, profile) = (self.token.clone()?, self.profile.clone()?);
-        passed.then_some(Known { token, profile, findings: tested })
-    }
 }
 
 /// What the keeper is woken for.
@@ -99,34 +64,22 @@ pub(super) struct Host {
     pub(super) counters: Arc<Counters>,
     /// The keeper's.
     pub(super) beat: Arc<Beat>,
-    began: Instant,
+    pub(super) began: Instant,
     gate: Gate<Inner>,
-    view: Mutex<View>,
-    looked: Condvar,
+    pub(super) view: Mutex<View>,
+    pub(super) looked: Condvar,
     desk: Mutex<Desk>,
     rung: Condvar,
-    refused_pin: Mutex<Option<RefusedPin>>,
-    logins: Logins,
+    pub(super) refused_pin: Mutex<Option<RefusedPin>>,
+    pub(super) logins: Logins,
     /// Public keys that this process has worked with, by label.
-    known: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(super) known: Mutex<BTreeMap<String, Vec<u8>>>,
     /// Why the last step that did not help did not.
     told: Mutex<Option<Finding>>,
     ended: AtomicBool,
 }
 
-/// Probes the module, and tests it by known answers.
-fn test(pool: &Pool, findings: &mut Vec<Finding>) -> Result<Profile, Error> {
-    // A probe leaves errors behind, so its session is not used for anything else.
-    let profile = profile::probe(&pool.aside()?);
-    findings.push(match profile.kwp {
-        Some(number) => Finding::passed("mechanism:AES-KWP", format!("{number:#06x}")),
-        None => Finding::failed("mechanism:AES-KWP", None, "neither 0x210B nor 0x210A is RFC 5649: the main job needs it"),
-    });
-    findings.extend(selftest::run(&pool.aside()?, &profile));
-    Ok(profile)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -317,171 +270,6 @@ impl Host {
         result
     }
 
-    fn pool(&self, module: &Pkcs11, slot: cryptoki::slot::Slot, generation: u64) -> Pool {
-        let asked = if self.args.sessions == 0 { self.args.workers.saturating_add(1) } else { self.args.sessions };
-        // One of them is the anchor.
-        Pool::new(module.clone(), slot, generation, asked.saturating_sub(1), self.counters.clone(), self.beat.clone())
-    }
-
-    fn reopen(&self, context: &mut Context) -> Result<(), Error> {
-        context.pool = self.pool(&context.module, context.slot, context.pool.generation);
-        let session = context.pool.aside()?;
-        if !Context::is_logged_in(&session)? || !Context::is_logged_in(context.anchor())? {
-            return Err(Error::Pkcs11(RvError::UserNotLoggedIn, cryptoki::context::Function::GetSessionInfo));
-        }
-        context.canary(&session)
-    }
-
-    /// A label names a token, its keys are what it is: the service compared those of this process's first token, and would learn of another one only
-    /// after that has answered. So none other is taken on; a new process, which is compared before it is asked, may.
-    fn is_the_same(&self, ring: &ring::Ring) -> Result<(), Finding> {
-        let mut known = lock(&self.known);
-        let public = || ring.keys().filter_map(|key| key.public.as_ref().map(|(_, public)| (&key.design.label, &public.spki)));
-        if public().any(|(label, spki)| known.get(label).is_some_and(|before| before != spki)) {
-            return Err(Finding::failed("token", None, "it has other keys than the token of this label that this process began with"));
-        }
-        known.extend(public().map(|(label, spki)| (label.clone(), spki.clone())));
-        Ok(())
-    }
-
-    fn next_generation(&self) -> u64 {
-        let mut view = lock(&self.view);
-        view.generation = view.generation.saturating_add(1);
-        view.generation
-    }
-
-    fn find_again(&self, context: &mut Context) -> Result<(), Error> {
-        let generation = self.next_generation();
-        context.pool = self.pool(&context.module, context.slot, generation);
-        // The copies of the generation before go with the old anchor, which is closed when there is a new one: the login stays.
-        *context.anchor() = context.pool.aside()?;
-        let session = context.pool.aside()?;
-        if !Context::is_logged_in(&session)? {
-            return Err(Error::Pkcs11(RvError::UserNotLoggedIn, cryptoki::context::Function::GetSessionInfo));
-        }
-        let (ring, findings) = ring::load(&session)?;
-        // Keys that were there and are not: the token is away and says nothing, or shows a part of itself.
-        if context.ring.keys().any(|key| ring.get(&key.design.label).is_err()) {
-            return Err(Error::Pkcs11(RvError::ObjectHandleInvalid, cryptoki::context::Function::FindObjects));
-        }
-        if self.is_the_same(&ring).is_err() {
-            return Err(Error::Pkcs11(RvError::TokenNotRecognized, cryptoki::context::Function::FindObjects));
-        }
-        context.take_ring(ring);
-        context.canary(&session)?;
-        if let Ok(transport) = context.ring.get(templates::ENROLMENT_TRANSPORT) {
-            context.profile.oaep = context.profile.oaep.or_else(|| prove::oaep(&session, &context.profile, transport));
-        }
-        let mut view = lock(&self.view);
-        view.findings.retain(|finding| !finding.name.starts_with("key:"));
-        view.findings.extend(findings);
-        view.profile = Some(context.profile.clone());
-        Ok(())
-    }
-
-    fn log_in_again(&self, context: &mut Context) -> Result<(), Finding> {
-        let failed = |error: Error| Finding::failed("token", Some(fault::code(&error)), "the token does not answer as it has to");
-        let generation = self.next_generation();
-        context.pool = self.pool(&context.module, context.slot, generation);
-        let session = context.pool.aside().map_err(failed)?;
-        self.log_in(&context.module, context.slot, &session)?;
-        *context.anchor() = session;
-        self.find_again(context).map_err(failed)
-    }
-
-    fn log_in(&self, module: &Pkcs11, slot: cryptoki::slot::Slot, session: &Session) -> Result<(), Finding> {
-        let turn = self.logins.turn(&self.args.uri, || self.beat.tick());
-        self.beat.tick();
-        module::log_in(module, slot, session, &self.args.uri, &mut lock(&self.refused_pin), &turn)
-    }
-
-    /// Everything from the beginning. The library stays loaded: a module is not made for being unloaded.
-    fn initialise(&self, inner: &mut Inner) -> Result<(), Finding> {
-        inner.context = None;
-        let known = lock(&self.view).known();
-        if let Some(module) = &inner.module
-            && let Err(error) = module.clone().finalize()
-        {
-            tracing::warn!(code = fault::code(&error), "the module was not finalised");
-        }
-        self.beat.tick();
-        self.counters.made.store(0, Ordering::Relaxed);
-        let mut findings = Vec::new();
-        let outcome = self.prepare(inner, known, &mut findings);
-        let mut view = lock(&self.view);
-        let result = match outcome {
-            Ok(context) => {
-                let of_module = |finding: &&Finding| finding.name.starts_with("mechanism:") || finding.name.starts_with("self-test:");
-                view.tested = findings.iter().filter(of_module).filter(|finding| finding.name != OAEP).cloned().collect();
-                view.token = Some(context.token.clone());
-                view.profile = Some(context.profile.clone());
-                inner.context = Some(context);
-                Ok(())
-            }
-            Err(finding) => {
-                findings.push(finding.clone());
-                Err(finding)
-            }
-        };
-        view.library = inner.module.as_ref().and_then(module::library);
-        for finding in findings.iter().filter(|finding| !finding.ok && !view.findings.contains(finding)) {
-            tracing::error!(name = finding.name, code = finding.code, hint = finding.hint, "check failed");
-        }
-        view.findings = findings;
-        result
-    }
-
-    /// Loads, finds, logs in, probes, tests and looks for the keys; stops at the first step without which the next makes no sense. A token whose module
-    /// passed the tests in this process is not tested again.
-    fn prepare(&self, inner: &mut Inner, known: Option<Known>, findings: &mut Vec<Finding>) -> Result<Context, Finding> {
-        let module = match &inner.module {
-            Some(module) => module.clone(),
-            None => inner.module.insert(module::load(&self.args.uri)?).clone(),
-        };
-        self.beat.tick();
-        module::initialise(&module)?;
-        self.beat.tick();
-        findings.push(Finding::passed("module", module::library(&module).unwrap_or_default()));
-        let (slot, token) = module::find_token(&module, &self.args.uri)?;
-        self.beat.tick();
-        findings.push(Finding::passed("token", format!("{} {}, serial {}", token.manufacturer, token.model, token.serial)));
-        let failed = |name: &str| {
-            let name = name.to_owned();
-            move |error: Error| Finding::failed(name, Some(fault::code(&error)), "the token does not answer as it has to")
-        };
-        let pool = self.pool(&module, slot, self.next_generation());
-        let anchor = pool.aside().map_err(failed("token"))?;
-        self.log_in(&module, slot, &anchor)?;
-        findings.push(Finding::passed("pin", "the token takes it"));
-        let mut profile = if let Some(Known { profile, findings: before, .. }) = known.filter(|known| known.token == token) {
-            findings.extend(before);
-            profile
-        } else {
-            findings.extend(profile::mechanisms(&module, slot));
-            test(&pool, findings).map_err(failed("token"))?
-        };
-
-        let session = pool.aside().map_err(failed("token"))?;
-        let (mut ring, found) = ring::load(&session).map_err(failed("keys"))?;
-        findings.extend(found);
-        self.is_the_same(&ring)?;
-        profile.session_copies = copy_hot_keys(&anchor, &mut ring);
-        if let Ok(transport) = ring.get(templates::ENROLMENT_TRANSPORT) {
-            profile.oaep = profile.oaep.or_else(|| prove::oaep(&session, &profile, transport));
-            findings.push(match profile.oaep {
-                Some(hash) => Finding::passed(OAEP, hash.name()),
-                None => Finding::failed(OAEP, None, "neither SHA-256 nor SHA-1 unwraps what the public key wrapped"),
-            });
-        }
-        findings.extend(prove::ecdh(&session, &mut profile, &ring));
-        drop(session);
-        let anchor = Mutex::new(anchor);
-        let context = Context { module, slot, token, profile, ring, pool, anchor, objects: std::sync::RwLock::default() };
-        let session = context.pool.aside().map_err(failed("token"))?;
-        context.canary(&session).map_err(failed("canary"))?;
-        Ok(context)
-    }
-
     /// Into the module, with a token that is logged in or without. `None` where the keeper is busy until then.
     pub(super) fn enter(&self, until: Instant) -> Option<Inside<'_, Inner>> {
         self.gate.enter(until.min(Instant::now() + PATIENCE))
@@ -516,50 +304,6 @@ impl Host {
         let waiting = |desk: &mut Desk| !desk.stop && (desk.serial == seen || !desk.ready);
         let (desk, _) = self.rung.wait_timeout_while(desk, patience, waiting).unwrap_or_else(PoisonError::into_inner);
         desk.ready && desk.serial != seen
-    }
-
-    /// Counts what was done about a failure.
-    pub(super) fn count(&self, action: Action) {
-        *lock(&self.view).recoveries.entry(action.name().to_owned()).or_default() += 1;
-    }
-
-    /// What is known of module, token and keys. Waits for the first look only, and no longer than it may take: who asks again is not silent meanwhile.
-    pub(super) fn status(&self) -> HostStatus {
-        let view = lock(&self.view);
-        let patience = FIRST_LOOK.saturating_sub(self.began.elapsed());
-        let (view, _) = self.looked.wait_timeout_while(view, patience, |view| !view.looked).unwrap_or_else(PoisonError::into_inner);
-        let mut findings = view.findings.clone();
-        if !view.looked {
-            findings.push(Finding::failed("module", None, "the module is being loaded and has not answered yet"));
-        }
-        let counters = &self.counters;
-        let limit = |number: u64| (number > 0).then_some(number);
-        let asked = if self.args.sessions == 0 { self.args.workers.saturating_add(1) } else { self.args.sessions };
-        HostStatus {
-            pid: std::process::id(),
-            workers: self.args.workers,
-            ceremony: self.args.ceremony,
-            module: self.args.uri.module_path().display().to_string(),
-            library: view.library.clone(),
-            token: view.token.clone(),
-            profile: view.profile.clone(),
-            findings,
-            generation: view.generation,
-            sessions: Budget {
-                used: counters.sessions.load(Ordering::SeqCst),
-                most: u64::try_from(asked).ok(),
-                token: limit(counters.session_limit.load(Ordering::SeqCst)),
-            },
-            objects: Budget { used: counters.objects.load(Ordering::Relaxed), most: self.args.objects, token: None },
-            made_objects: counters.made.load(Ordering::Relaxed),
-            memory_kib: super::memory_kib(),
-            recoveries: view.recoveries.clone(),
-        }
-    }
-
-    /// The first failed check; where it is only that a key is missing, the other keys still work, so that is left out.
-    pub(super) fn first_problem(&self) -> Option<Finding> {
-        lock(&self.view).findings.iter().find(|finding| !finding.ok && !finding.name.starts_with("key:")).cloned()
     }
 
     /// Marks the process as to be replaced.

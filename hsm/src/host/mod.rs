@@ -14,6 +14,7 @@ mod fault;
 mod ffi;
 mod gate;
 mod keeper;
+mod ladder;
 mod logins;
 mod mark;
 mod module;
@@ -29,6 +30,7 @@ mod sign;
 mod socket;
 mod templates;
 pub mod trial;
+mod view;
 mod watchdog;
 mod worker;
 
