@@ -46,7 +46,9 @@ impl Action {
         match self {
             Self::Fail => "the call fails for good; nothing is repeated",
             Self::AskOperator => "the call fails; no login is tried until the PIN file changes or the token stops flagging it",
-            Self::PushBack => "the call is answered `busy` (503, Retry-After); nothing is repeated",
+            Self::PushBack => {
+                "the host answers `busy` and has done nothing; the service asks it or another again for `stuck_ms`, then 503 with Retry-After"
+            }
             Self::OtherSession => "the session is thrown away; once more on another",
             Self::Reopen => "every session is thrown away and opened anew",
             Self::FindAgain => "the keys are looked for again; handles get a new generation",

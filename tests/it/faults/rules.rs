@@ -31,7 +31,8 @@ impl Scene {
 /// What may come of one failure that is over at once.
 fn expected(action: Action, outcome: &Result<(), HsmError>) -> bool {
     match outcome {
-        Ok(()) => !matches!(action, Action::Fail | Action::AskOperator | Action::PushBack),
+        // Nothing was done where the host pushes back, so the client asks again.
+        Ok(()) => !matches!(action, Action::Fail | Action::AskOperator),
         Err(HsmError::Refused(Refusal::Busy)) => action == Action::PushBack,
         Err(HsmError::Refused(Refusal::Token { .. })) => matches!(action, Action::Fail | Action::AskOperator),
         // A host that ends takes its calls with it, unless they can be asked again.
