@@ -87,6 +87,8 @@ pub struct Hsm {
     pub queue: usize,
     /// A host that listens on this Unix socket, in a container or under another user, instead of hosts of the service's own.
     pub socket: Option<PathBuf>,
+    /// The user of the process that listens there, where it is neither the service's own nor root.
+    pub socket_uid: Option<u32>,
     /// PKCS#11 sessions of each host at most; 0: one for each worker and one for the login.
     #[serde(default)]
     pub sessions: usize,
@@ -436,6 +438,7 @@ impl Config {
             recycle_objects: self.hsm.recycle_objects,
             recycle_kib: self.hsm.recycle_mib.saturating_mul(1024),
             socket: self.hsm.socket.clone(),
+            socket_uid: self.hsm.socket_uid,
             ceremony,
             // A ceremony starts from a token without keys; what it finds is in its answer.
             log: if ceremony { "off".to_owned() } else { self.hsm.log.clone() },

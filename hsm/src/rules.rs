@@ -45,7 +45,7 @@ impl Action {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Fail => "the call fails for good; nothing is repeated",
-            Self::AskOperator => "the call fails; no login is tried until the PIN file changes or the token stops flagging it",
+            Self::AskOperator => "the call fails; no login is tried until the PIN file holds another PIN, or the host is started anew",
             Self::PushBack => {
                 "the host answers `busy` and has done nothing; the service asks it or another again for `stuck_ms`, then 503 with Retry-After"
             }

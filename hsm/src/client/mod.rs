@@ -62,6 +62,8 @@ pub struct HsmConfig {
     /// A host that listens on this socket, in a container or under another user, instead of processes of our own: executable, environment, URI,
     /// sessions and number of hosts are its own affair then.
     pub socket: Option<PathBuf>,
+    /// The user whose process may be behind `socket`, besides this process's own and root: nobody else is spoken to.
+    pub socket_uid: Option<u32>,
     /// Whether the host does ceremonies.
     pub ceremony: bool,
     /// What the host logs on standard error: a level, or tracing's filter syntax.
@@ -85,6 +87,7 @@ impl HsmConfig {
             recycle_objects: 1_000_000,
             recycle_kib: 512 * 1024,
             socket: None,
+            socket_uid: None,
             ceremony: false,
             log: "info".to_owned(),
         }

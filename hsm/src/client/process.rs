@@ -78,7 +78,7 @@ pub(super) struct Running {
 /// Starts or reaches a host and waits for its first word. While it is not known whether the token takes the PIN, one host at a time finds out.
 pub(super) async fn launch(shared: &Shared, config: &Arc<HsmConfig>) -> Result<Running, Outage> {
     if let Some(path) = &config.socket {
-        return greeted(config.clone(), None, connect(path).await?).await;
+        return greeted(config.clone(), None, connect(path, config.socket_uid).await?).await;
     }
     let login = shared.login.lock().await;
     let stamp = Stamp::of(config);
@@ -105,8 +105,15 @@ fn not_started(error: impl std::fmt::Display) -> Outage {
     Outage::NotStarted
 }
 
-async fn connect(path: &Path) -> Result<StdStream, Outage> {
-    UnixStream::connect(path).await.and_then(UnixStream::into_std).map_err(not_started)
+/// Whoever can put a socket there could answer "verified" to every MAC, so the kernel is asked who it is.
+async fn connect(path: &Path, expected: Option<u32>) -> Result<StdStream, Outage> {
+    let stream = UnixStream::connect(path).await.map_err(not_started)?;
+    let user = stream.peer_cred().map_err(not_started)?.uid();
+    if ![Some(rustix::process::getuid().as_raw()), Some(0), expected].contains(&Some(user)) {
+        let hint = format!("the process behind the socket is of user {user}, whom hsm.socket_uid does not name: it is not spoken to");
+        return Err(Outage::NotReady(vec![Finding::failed("host", None, hint)]));
+    }
+    stream.into_std().map_err(not_started)
 }
 
 async fn greeted(config: Arc<HsmConfig>, child: Option<Child>, stream: StdStream) -> Result<Running, Outage> {

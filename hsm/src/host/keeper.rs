@@ -24,6 +24,8 @@ use crate::rules::Action;
 /// Pauses between tries while the token is away: it serves again within the second pause after it came back.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Only a key is missing: to look for it holds the others up.
+const KEY_PAUSE: Duration = Duration::from_secs(10);
 /// A call waits this long for a recovery. An outage that lasts longer is answered at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A host that worked and cannot be repaired for so long ends: a new process may fare better. Once: the next never worked.
@@ -181,17 +183,17 @@ impl Host {
         let pin = problems.iter().any(|finding| finding.name == "pin");
         if pin && lock(&self.refused_pin).as_ref().is_some_and(|refused| refused.stands(&args.uri)) {
             drop(view);
-            self.look_again();
+            self.look_again(LONGEST_PAUSE);
             return None;
         }
         Some(Action::Reinitialise)
     }
 
     /// The next try, a little later than the last.
-    fn look_again(&self) {
+    fn look_again(&self, longest: Duration) {
         let mut desk = lock(&self.desk);
         desk.due = Some(Instant::now() + desk.pause);
-        desk.pause = desk.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        desk.pause = desk.pause.saturating_mul(2).min(longest);
     }
 
     /// Alone in the module: does what was asked, and more where that does not help.
@@ -233,7 +235,7 @@ impl Host {
         drop(view);
         self.looked.notify_all();
         if !complete {
-            self.look_again();
+            self.look_again(if ready { KEY_PAUSE } else { LONGEST_PAUSE });
         }
         let mut desk = lock(&self.desk);
         if complete {

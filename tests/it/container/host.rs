@@ -83,7 +83,7 @@ impl ContainerHsm {
     pub(crate) fn config(&self, deadline: Duration) -> HsmConfig {
         let module = Path::new("/usr/lib/softhsm/libsofthsm2.so");
         let uri = Pkcs11Uri::new(&self.label, module, Path::new("/run/secrets/tillward-pin")).expect("a URI");
-        HsmConfig { deadline, ..HsmConfig::new(PathBuf::new(), uri) }
+        HsmConfig { deadline, socket_uid: Some(USER), ..HsmConfig::new(PathBuf::new(), uri) }
     }
 
     /// Connects, as soon as the host serves.

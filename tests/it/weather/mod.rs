@@ -87,7 +87,7 @@ async fn a_container_that_is_paused_killed_and_started_again_is_an_hsm_that_come
     let folder = service.workplace.dir.clone();
     let container = ContainerHsm::start(engine, &folder, "tillward", &[]).await;
     let text = std::fs::read_to_string(service.workplace.config()).expect("the configuration");
-    let socket = format!("socket = \"{}\"\nstuck_ms = 500\n\n[hsm.environment]\n", container.socket().display());
+    let socket = format!("socket = \"{}\"\nsocket_uid = 10001\nstuck_ms = 500\n\n[hsm.environment]\n", container.socket().display());
     std::fs::write(service.workplace.config(), text.replacen("[hsm.environment]\n", &socket, 1)).expect("the configuration");
     service.restart();
     serves(&service).await;
