@@ -62,6 +62,7 @@ impl Host {
         let counters = &self.counters;
         let limit = |number: u64| (number > 0).then_some(number);
         let asked = if self.args.sessions == 0 { self.args.workers.saturating_add(1) } else { self.args.sessions };
+        let sessions = counters.sessions.load(Ordering::SeqCst);
         HostStatus {
             pid: std::process::id(),
             workers: self.args.workers,
@@ -73,9 +74,10 @@ impl Host {
             findings,
             generation: view.generation,
             sessions: Budget {
-                used: counters.sessions.load(Ordering::SeqCst),
+                used: sessions,
                 most: u64::try_from(asked).ok(),
-                token: limit(counters.session_limit.load(Ordering::SeqCst)),
+                // One that was being opened when another was refused was not counted yet.
+                token: limit(counters.session_limit.load(Ordering::SeqCst)).map(|limit| limit.max(sessions)),
             },
             objects: Budget { used: counters.objects.load(Ordering::Relaxed), most: self.args.objects, token: None },
             made_objects: counters.made.load(Ordering::Relaxed),
