@@ -65,10 +65,8 @@ fn by_oaep<'s>(context: &Context, session: &'s Session, key: &Key, wrapped: &[u8
         return Err(Refusal::UnwrapFailed.into());
     }
     let template = templates::unwrapped_to_be_wrapped(&context.profile);
-    match session.unwrap_key(&oaep_mechanism(hash), key.working.on(session)?, wrapped, &template) {
-        Ok(secret) => Ok(Ephemeral::new(session, secret)),
-        Err(error) => Err(unwrap_failed(context, session, error)),
-    }
+    let key = key.working.on(session)?;
+    unwrap(context, session, || session.unwrap_key(&oaep_mechanism(hash), key, wrapped, &template))
 }
 
 /// RFC 5753 §7.1.4 on the token. A point that is not on the curve ends here, so what the agreement itself fails with is the token's.
@@ -76,15 +74,20 @@ fn by_agreement<'s>(context: &Context, session: &'s Session, key: &Key, wrapped:
     let (point, blob) = agreement::parse(wrapped).ok_or(Refusal::UnwrapFailed)?;
     let kek = object::agree(session, key.working.on(session)?, point, &templates::agreed(&context.profile))?;
     let template = templates::unwrapped_to_be_wrapped(&context.profile);
-    match session.unwrap_key(&storage_kwp(context)?, kek.handle(), blob, &template) {
-        Ok(secret) => Ok(Ephemeral::new(session, secret)),
-        Err(error) => Err(unwrap_failed(context, session, error)),
-    }
+    let mechanism = storage_kwp(context)?;
+    unwrap(context, session, || session.unwrap_key(&mechanism, kek.handle(), blob, &template))
 }
 
-/// The module's answer to a bad ciphertext may be `CKR_GENERAL_ERROR`: then the canary tells the phone's fault from the token's.
-fn unwrap_failed(context: &Context, session: &Session, error: Error) -> Fault {
-    if context.is_unwell(session, &error) { error.into() } else { Refusal::UnwrapFailed.into() }
+/// The module's answer to a bad ciphertext may be `CKR_GENERAL_ERROR`: then the canary tells the phone's fault from the token's, and a second try the
+/// phone's from an accident.
+fn unwrap<'s>(context: &Context, session: &'s Session, unwrap: impl Fn() -> Result<ObjectHandle, Error>) -> Result<Ephemeral<'s>, Fault> {
+    let outcome =
+        unwrap().or_else(|error| if context.is_unwell(session, &error) || !fault::rule(&error).canary { Err(error) } else { unwrap() });
+    match outcome {
+        Ok(secret) => Ok(Ephemeral::new(session, secret)),
+        Err(error) if context.is_unwell(session, &error) => Err(error.into()),
+        Err(_) => Err(Refusal::UnwrapFailed.into()),
+    }
 }
 
 /// SoftHSM does not tell the length of an unwrapped key, but KWP does: 32 bytes wrap to 40, and nothing else may.
