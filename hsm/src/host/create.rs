@@ -133,22 +133,31 @@ fn designs(context: &Context, spec: &KeySpec) -> Result<Vec<Design>, Fault> {
     Ok(wanted)
 }
 
+/// The key as its design has it: the secret key, or the private and the public half.
+pub(super) fn generate(
+    session: &Session,
+    profile: &Profile,
+    design: &Design,
+    id: &[u8],
+) -> Result<(ObjectHandle, Option<ObjectHandle>), Error> {
+    let private = design.private(profile, id);
+    if !design.is_pair() {
+        let mechanism = if design.kind == KeyKind::Aes { Mechanism::AesKeyGen } else { Mechanism::GenericSecretKeyGen };
+        return Ok((session.generate_key(&mechanism, &private)?, None));
+    }
+    let mechanism = match design.kind {
+        KeyKind::Rsa => Mechanism::RsaPkcsKeyPairGen,
+        KeyKind::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
+        _ => Mechanism::EccKeyPairGen,
+    };
+    let (public, private) = session.generate_key_pair(&mechanism, &design.public(id), &private)?;
+    Ok((private, Some(public)))
+}
+
 /// Generate, read back, prove. What fails is destroyed again.
 fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
     let id = session.generate_random_vec(16)?;
-    let private = design.private(profile, &id);
-    let (handle, public) = if design.is_pair() {
-        let mechanism = match design.kind {
-            KeyKind::Rsa => Mechanism::RsaPkcsKeyPairGen,
-            KeyKind::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
-            _ => Mechanism::EccKeyPairGen,
-        };
-        let (public, private) = session.generate_key_pair(&mechanism, &design.public(&id), &private)?;
-        (private, Some(public))
-    } else {
-        let mechanism = if design.kind == KeyKind::Aes { Mechanism::AesKeyGen } else { Mechanism::GenericSecretKeyGen };
-        (session.generate_key(&mechanism, &private)?, None)
-    };
+    let (handle, public) = generate(session, profile, design, &id)?;
     let made = accept(session, profile, design, &id, handle, public);
     if made.is_err() {
         for object in [Some(handle), public].into_iter().flatten() {

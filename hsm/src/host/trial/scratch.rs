@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
-use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::slot::Slot;
 
@@ -17,8 +16,8 @@ use crate::host::pool::{Counters, Pool, Session};
 use crate::host::ring::Key;
 use crate::host::templates::Design;
 use crate::host::watchdog::Beat;
-use crate::host::{module, object, profile, public};
-use crate::model::{Finding, KeyKind, Profile};
+use crate::host::{create, module, object, profile, public};
+use crate::model::{Finding, Profile};
 use crate::uri::Pkcs11Uri;
 
 /// What every label of a scratch token object begins with. Nothing of another label is ever destroyed.
@@ -117,19 +116,7 @@ impl<'s> Scratch<'s> {
     pub(in crate::host) fn make(stage: &Stage, session: &'s Session, design: &Design) -> Result<Self, Error> {
         let design = Design { label: stage.label(&design.label), ..design.clone() };
         let id = session.generate_random_vec(16)?;
-        let private = design.private(&stage.profile, &id);
-        let (handle, public) = if design.is_pair() {
-            let mechanism = match design.kind {
-                KeyKind::Rsa => Mechanism::RsaPkcsKeyPairGen,
-                KeyKind::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
-                _ => Mechanism::EccKeyPairGen,
-            };
-            let (public, private) = session.generate_key_pair(&mechanism, &design.public(&id), &private)?;
-            (private, Some(public))
-        } else {
-            let mechanism = if design.kind == KeyKind::Aes { Mechanism::AesKeyGen } else { Mechanism::GenericSecretKeyGen };
-            (session.generate_key(&mechanism, &private)?, None)
-        };
+        let (handle, public) = create::generate(session, &stage.profile, &design, &id)?;
         Ok(Self { session, id, handle, public, design })
     }
 
