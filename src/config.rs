@@ -59,6 +59,15 @@ pub struct Config {
     pub activation: Activation,
     /// Attestation.
     pub attestation: Attestation,
+    /// Approvals by several officers.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Managed keys.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Who may do what.
+    #[serde(default)]
+    pub authorization: Authorization,
     /// Acquirers, each with a pair of base derivation keys.
     #[serde(default, rename = "acquirer")]
     pub acquirers: Vec<Acquirer>,
@@ -250,6 +259,44 @@ pub struct Attestation {
     pub policy: PathBuf,
 }
 
+/// `[approval]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approval {
+    /// The roster of officers ([`tillward_hsm::Roster`]); without it nothing that needs a quorum is done.
+    pub officers: Option<PathBuf>,
+    /// How long a plan stands open, hours.
+    pub hours: u32,
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        Self { officers: None, hours: 24 }
+    }
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// How long a key that is to be destroyed can be restored, days.
+    pub destroy_days: u32,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { destroy_days: 7 }
+    }
+}
+
+/// `[authorization]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authorization {
+    /// Folder with the Cedar schema and policies; without it, those that come with Tillward.
+    pub policies: Option<PathBuf>,
+}
+
 /// `[[acquirer]]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -324,6 +371,9 @@ impl Config {
     }
 
     fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.approval.officers, &mut self.authorization.policies].into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
         if let Some(socket) = &mut self.hsm.socket {
             *socket = folder.join(&*socket);
         }
@@ -439,6 +489,7 @@ impl Config {
             recycle_kib: self.hsm.recycle_mib.saturating_mul(1024),
             socket: self.hsm.socket.clone(),
             socket_uid: self.hsm.socket_uid,
+            officers: self.approval.officers.clone(),
             ceremony,
             // A ceremony starts from a token without keys; what it finds is in its answer.
             log: if ceremony { "off".to_owned() } else { self.hsm.log.clone() },

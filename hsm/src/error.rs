@@ -66,6 +66,21 @@ pub enum Refusal {
     /// The key block's MAC, version or owner is wrong.
     #[error("the key block is refused")]
     KeyBlockRefused,
+    /// The ciphertext, the associated data or the key is another.
+    #[error("the ciphertext does not decrypt")]
+    DecryptionFailed,
+    /// The plan, or an approval of it, is not good for what was asked; nothing was done.
+    #[error("not approved: {reason}")]
+    NotApproved {
+        /// Why.
+        reason: String,
+    },
+    /// The module does not make such keys.
+    #[error("the module does not offer {what}")]
+    NotOffered {
+        /// What.
+        what: String,
+    },
     /// No base derivation key with this id, or none of this acquirer.
     #[error("no such base derivation key")]
     UnknownBdk,
@@ -160,6 +175,9 @@ impl HsmError {
                 | Refusal::UnwrapFailed
                 | Refusal::KeyBlockRefused
                 | Refusal::UnknownBdk
+                | Refusal::DecryptionFailed
+                | Refusal::NotApproved { .. }
+                | Refusal::NotOffered { .. }
                 | Refusal::KeyDiffers { .. }
                 | Refusal::NotPermitted
                 | Refusal::MarkAhead { .. }

@@ -6,6 +6,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::error::Refusal;
 use crate::keyblock::KeyBlock;
 use crate::ksn::{BdkId, Ikid, Ksn};
+use crate::managed_op::{Exchange, Managed, ManagedAnswer};
 use crate::model::{AcquirerKeys, HostStatus, KeyRecord, KeySpec, KnownAnswer, OpenEnrolment, PublicKeyOf, SigningKey, WrappedInitialKey};
 
 /// Plaintext on its way through a socket: wiped when dropped, never printed.
@@ -57,6 +58,8 @@ pub(crate) enum Operation {
     CreateKeys(KeySpec),
     SignRoot { digest: Vec<u8> },
     KnownAnswer(KnownAnswer),
+    Managed(Managed),
+    Exchange(Exchange),
 }
 
 impl Operation {
@@ -82,24 +85,34 @@ impl Operation {
             Self::CreateKeys(_) => "create_keys",
             Self::SignRoot { .. } => "sign_root",
             Self::KnownAnswer(_) => "known_answer",
+            Self::Managed(managed) => managed.name(),
+            Self::Exchange(exchange) => exchange.name(),
         }
     }
 
     /// Whether it may be asked twice: it has no effect on the token, or the same one again.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::ReserveDerivationIds { .. } | Self::InitToken { .. } | Self::CreateKeys(_))
+        !matches!(self, Self::ReserveDerivationIds { .. } | Self::InitToken { .. } | Self::CreateKeys(_) | Self::Exchange(_))
     }
 
     /// What only a host started for ceremonies does.
     pub(crate) fn is_ceremony(&self) -> bool {
-        matches!(self, Self::InitToken { .. } | Self::CreateKeys(_) | Self::SignRoot { .. } | Self::KnownAnswer(_))
+        match self {
+            Self::InitToken { .. } | Self::CreateKeys(_) | Self::SignRoot { .. } | Self::KnownAnswer(_) => true,
+            Self::Exchange(exchange) => exchange.is_ceremony(),
+            _ => false,
+        }
     }
 }
 
 impl Operation {
     /// Whether an answer shows that keys work. The others are answered by a token that has lost its keys, too.
     pub(crate) fn needs_a_key(&self) -> bool {
-        !matches!(self, Self::Status | Self::Inventory | Self::Acquirers | Self::PublicKey { .. } | Self::Random { .. })
+        match self {
+            Self::Status | Self::Inventory | Self::Acquirers | Self::PublicKey { .. } | Self::Random { .. } => false,
+            Self::Managed(managed) => managed.needs_a_key(),
+            _ => true,
+        }
     }
 }
 
@@ -115,6 +128,7 @@ pub(crate) enum Answer {
     InitialKeys(Vec<WrappedInitialKey>),
     Mark(Option<u32>),
     Created(bool),
+    Managed(ManagedAnswer),
 }
 
 /// The label of a BDK: `bdk-pin:<acquirer>:<BDK id>`.

@@ -188,7 +188,7 @@ impl fmt::Display for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authz::Authz;
+    use crate::authz::{Authz, Circumstances};
     use proptest::prelude::*;
 
     fn occasion() -> Occasion {
@@ -198,7 +198,9 @@ mod tests {
     #[test]
     fn an_effect_carries_the_permits_policies() {
         let authz = Authz::new([]).expect("no principals");
-        let permit = authz.authorize(&Caller::System("test"), Action::Reconcile, &Resource::service()).expect("allowed");
+        let permit = authz
+            .authorize(&Caller::System("test"), Action::Reconcile, &Resource::service(), Circumstances::at(UnixTime(0)))
+            .expect("allowed");
         let event = Entry::from(AuditEvent::effect(permit, &occasion()).with("found", 3_u64).with("state", "clean"));
         assert_eq!(event.policies(), ["built-in:system-keeps-house"]);
         assert_eq!(event.outcome(), Outcome::Effect);
@@ -208,7 +210,9 @@ mod tests {
     #[test]
     fn a_denial_is_an_entry_without_policies() {
         let authz = Authz::new([]).expect("no principals");
-        let denied = authz.authorize(&Caller::System("test"), Action::ReadAudit, &Resource::audit()).expect_err("denied");
+        let denied = authz
+            .authorize(&Caller::System("test"), Action::ReadAudit, &Resource::audit(), Circumstances::at(UnixTime(0)))
+            .expect_err("denied");
         let event = Entry::from(Refusal::denied(&denied, &occasion()));
         assert!(event.policies().is_empty());
         assert_eq!(event.outcome(), Outcome::Refused("not-permitted"));

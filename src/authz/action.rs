@@ -35,11 +35,46 @@ pub enum Action {
     AcceptRestore,
     Reconcile,
     Initialise,
+    CreateKey,
+    ReadKey,
+    UpdateKey,
+    ActivateKey,
+    RotateKey,
+    SuspendKey,
+    DeactivateKey,
+    RestoreKey,
+    DestroyKey,
+    FinishDestruction,
+    ReportCompromise,
+    ExportKey,
+    ImportKey,
+    KeySign,
+    KeyVerify,
+    KeyMac,
+    KeyVerifyMac,
+    KeyEncrypt,
+    KeyDecrypt,
+    KeyWrap,
+    KeyUnwrap,
+    ReadPublicKey,
+    ListKeys,
+    ReconcileKeys,
+    Random,
+    ProposePlan,
+    ReadPlan,
+    ListPlans,
+    ApprovePlan,
+    CancelPlan,
+    ExecutePlan,
+    ReadPolicy,
+    ChangePolicy,
+    ChangeOfficers,
+    UseRootCa,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 63] = [
         Self::RegisterMerchant,
         Self::ReadMerchant,
         Self::RegisterTerminal,
@@ -68,6 +103,41 @@ impl Action {
         Self::AcceptRestore,
         Self::Reconcile,
         Self::Initialise,
+        Self::CreateKey,
+        Self::ReadKey,
+        Self::UpdateKey,
+        Self::ActivateKey,
+        Self::RotateKey,
+        Self::SuspendKey,
+        Self::DeactivateKey,
+        Self::RestoreKey,
+        Self::DestroyKey,
+        Self::FinishDestruction,
+        Self::ReportCompromise,
+        Self::ExportKey,
+        Self::ImportKey,
+        Self::KeySign,
+        Self::KeyVerify,
+        Self::KeyMac,
+        Self::KeyVerifyMac,
+        Self::KeyEncrypt,
+        Self::KeyDecrypt,
+        Self::KeyWrap,
+        Self::KeyUnwrap,
+        Self::ReadPublicKey,
+        Self::ListKeys,
+        Self::ReconcileKeys,
+        Self::Random,
+        Self::ProposePlan,
+        Self::ReadPlan,
+        Self::ListPlans,
+        Self::ApprovePlan,
+        Self::CancelPlan,
+        Self::ExecutePlan,
+        Self::ReadPolicy,
+        Self::ChangePolicy,
+        Self::ChangeOfficers,
+        Self::UseRootCa,
     ];
 
     /// The name of the operation: its file, function, span and audit entry.
@@ -101,6 +171,41 @@ impl Action {
             Self::AcceptRestore => "accept_restore",
             Self::Reconcile => "reconcile",
             Self::Initialise => "initialise",
+            Self::CreateKey => "create_key",
+            Self::ReadKey => "read_key",
+            Self::UpdateKey => "update_key",
+            Self::ActivateKey => "activate_key",
+            Self::RotateKey => "rotate_key",
+            Self::SuspendKey => "suspend_key",
+            Self::DeactivateKey => "deactivate_key",
+            Self::RestoreKey => "restore_key",
+            Self::DestroyKey => "destroy_key",
+            Self::FinishDestruction => "finish_destruction",
+            Self::ReportCompromise => "report_compromise",
+            Self::ExportKey => "export_key",
+            Self::ImportKey => "import_key",
+            Self::KeySign => "key_sign",
+            Self::KeyVerify => "key_verify",
+            Self::KeyMac => "key_mac",
+            Self::KeyVerifyMac => "key_verify_mac",
+            Self::KeyEncrypt => "key_encrypt",
+            Self::KeyDecrypt => "key_decrypt",
+            Self::KeyWrap => "key_wrap",
+            Self::KeyUnwrap => "key_unwrap",
+            Self::ReadPublicKey => "read_public_key",
+            Self::ListKeys => "list_keys",
+            Self::ReconcileKeys => "reconcile_keys",
+            Self::Random => "random",
+            Self::ProposePlan => "propose_plan",
+            Self::ReadPlan => "read_plan",
+            Self::ListPlans => "list_plans",
+            Self::ApprovePlan => "approve_plan",
+            Self::CancelPlan => "cancel_plan",
+            Self::ExecutePlan => "execute_plan",
+            Self::ReadPolicy => "read_policy",
+            Self::ChangePolicy => "change_policy",
+            Self::ChangeOfficers => "change_officers",
+            Self::UseRootCa => "use_root_ca",
         }
     }
 
@@ -123,11 +228,58 @@ impl Action {
             | Self::Decrypt => &[ResourceKind::Device],
             Self::ListDevices => &[ResourceKind::Devices],
             Self::ReadAudit => &[ResourceKind::Audit],
-            Self::ReadKeys => &[ResourceKind::Keys],
-            Self::ReadHsm => &[ResourceKind::Hsm],
+            Self::ReadKeys | Self::ListKeys | Self::ReconcileKeys => &[ResourceKind::Keys],
+            Self::ReadHsm | Self::Random => &[ResourceKind::Hsm],
+            Self::CreateKey
+            | Self::ReadKey
+            | Self::UpdateKey
+            | Self::ActivateKey
+            | Self::RotateKey
+            | Self::SuspendKey
+            | Self::DeactivateKey
+            | Self::RestoreKey
+            | Self::DestroyKey
+            | Self::FinishDestruction
+            | Self::ReportCompromise
+            | Self::ExportKey
+            | Self::ImportKey
+            | Self::KeySign
+            | Self::KeyVerify
+            | Self::KeyMac
+            | Self::KeyVerifyMac
+            | Self::KeyEncrypt
+            | Self::KeyDecrypt
+            | Self::KeyWrap
+            | Self::KeyUnwrap
+            | Self::ReadPublicKey => &[ResourceKind::Key],
+            Self::ProposePlan | Self::ReadPlan | Self::ListPlans | Self::ApprovePlan | Self::CancelPlan | Self::ExecutePlan => {
+                &[ResourceKind::Plan]
+            }
+            Self::ReadPolicy | Self::ChangePolicy | Self::ChangeOfficers => &[ResourceKind::Policy],
             Self::PublishCrl => &[ResourceKind::Crl],
-            Self::PurgeExpired | Self::AcceptRestore | Self::Reconcile | Self::Initialise => &[ResourceKind::Service],
+            Self::PurgeExpired | Self::AcceptRestore | Self::Reconcile | Self::Initialise | Self::UseRootCa => &[ResourceKind::Service],
         }
+    }
+}
+
+impl Action {
+    /// Whether it is done only by the execution of a plan that a quorum approved.
+    pub fn needs_a_plan(self) -> bool {
+        matches!(
+            self,
+            Self::DestroyKey
+                | Self::ReportCompromise
+                | Self::ExportKey
+                | Self::ImportKey
+                | Self::ChangePolicy
+                | Self::ChangeOfficers
+                | Self::UseRootCa
+        )
+    }
+
+    /// The action of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
     }
 }
 

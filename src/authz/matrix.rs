@@ -29,11 +29,63 @@ enum Over {
     Itself,
     /// The resource belongs to the service, not to an acquirer.
     Service,
+    /// One of the two: what belongs to the service, or to acquirers that the principal all acts for.
+    OwnOrService,
 }
 
 const READS: &[Action] = &[A::ReadMerchant, A::ReadTerminal, A::ReadActivation, A::ReadDevice, A::ListDevices];
 
+/// The life cycle of keys, but for what needs a plan.
+const KEEPS_KEYS: &[Action] = &[
+    A::CreateKey,
+    A::UpdateKey,
+    A::ActivateKey,
+    A::RotateKey,
+    A::SuspendKey,
+    A::DeactivateKey,
+    A::RestoreKey,
+    A::ReconcileKeys,
+    A::ProposePlan,
+    A::CancelPlan,
+    A::ExecutePlan,
+    A::DestroyKey,
+    A::ReportCompromise,
+    A::ExportKey,
+    A::ImportKey,
+    A::ChangePolicy,
+    A::ChangeOfficers,
+    A::UseRootCa,
+];
+
+const SEES_KEYS: &[Action] = &[A::ReadKey, A::ListKeys, A::ReadPublicKey, A::ReadPlan, A::ListPlans, A::ReadPolicy];
+
 const RULES: &[Rule] = &[
+    Rule { id: "officer-keeps-keys", who: Who::Principal(Role::Officer), actions: KEEPS_KEYS, over: Over::OwnOrService },
+    Rule { id: "officer-approves", who: Who::Principal(Role::Officer), actions: &[A::ApprovePlan], over: Over::OwnOrService },
+    Rule { id: "officer-sees-keys", who: Who::Principal(Role::Officer), actions: SEES_KEYS, over: Over::OwnOrService },
+    Rule { id: "operator-keeps-keys", who: Who::Principal(Role::Operator), actions: KEEPS_KEYS, over: Over::OwnOrService },
+    Rule { id: "operator-sees-keys", who: Who::Principal(Role::Operator), actions: SEES_KEYS, over: Over::OwnOrService },
+    Rule { id: "auditor-sees-keys", who: Who::Principal(Role::Auditor), actions: SEES_KEYS, over: Over::OwnOrService },
+    Rule {
+        id: "backend-uses-keys",
+        who: Who::Principal(Role::Backend),
+        actions: &[
+            A::ReadKey,
+            A::ListKeys,
+            A::ReadPublicKey,
+            A::KeySign,
+            A::KeyVerify,
+            A::KeyMac,
+            A::KeyVerifyMac,
+            A::KeyEncrypt,
+            A::KeyDecrypt,
+            A::KeyWrap,
+            A::KeyUnwrap,
+        ],
+        over: Over::OwnAcquirers,
+    },
+    Rule { id: "backend-draws-random", who: Who::Principal(Role::Backend), actions: &[A::Random], over: Over::Service },
+    Rule { id: "system-keeps-keys", who: Who::System, actions: &[A::RotateKey, A::FinishDestruction], over: Over::Service },
     // A security officer stops what is suspect, but does not set up merchants: who can make an activation and who oversees it
     // are different people.
     Rule {
@@ -156,6 +208,7 @@ impl Over {
                 resource.kind() == ResourceKind::Device && resource.id() == id.as_str() && !owners.is_empty()
             }
             (Self::Service, _) => owners.is_empty(),
+            (Self::OwnOrService, Caller::Principal(principal)) => owners.is_subset(principal.acquirers()),
             _ => false,
         }
     }
@@ -187,6 +240,9 @@ mod tests {
             ResourceKind::Device => Resource::device(&DEVICE[whose].parse().expect("parses"), &acquirer),
             ResourceKind::Devices => Resource::devices(&BTreeSet::from([acquirer])),
             ResourceKind::Audit => Resource::audit(),
+            ResourceKind::Key => Resource::key("k", &acquirer),
+            ResourceKind::Plan => Resource::plan("p", &acquirer),
+            ResourceKind::Policy => Resource::policy(),
             ResourceKind::Keys => Resource::keys(),
             ResourceKind::Hsm => Resource::hsm(),
             ResourceKind::Crl => Resource::crl(),

@@ -12,6 +12,8 @@ pub use resource::{Resource, ResourceKind};
 
 use std::collections::BTreeMap;
 
+use crate::clock::UnixTime;
+
 /// The configured principals, and the rules over them.
 #[derive(Debug)]
 pub struct Authz {
@@ -31,6 +33,22 @@ pub struct Permit {
     action: Action,
     resource: Resource,
     policies: Vec<String>,
+}
+
+/// What a decision depends on beside who, what and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The service's time.
+    pub at: UnixTime,
+    /// Verified approvals of the plan that is executed, by officers other than its requester; 0 outside of a plan.
+    pub approvals: u32,
+}
+
+impl Circumstances {
+    /// An ordinary request.
+    pub fn at(at: UnixTime) -> Self {
+        Self { at, approvals: 0 }
+    }
 }
 
 /// No rule allows it.
@@ -64,13 +82,19 @@ impl Authz {
         self.principals.get(&uri).cloned().map(Caller::Principal)
     }
 
-    /// May `caller` do `action` to `resource`?
+    /// How many approvals a plan for this action needs; `None` where no policy allows it or none says how many. Never below two.
+    pub fn quorum(&self, action: Action) -> Option<u32> {
+        action.needs_a_plan().then_some(tillward_quorum())
+    }
+
+    /// May `caller` do `action` to `resource`, as things are?
     ///
     /// # Errors
     /// [`Denied`] when no rule allows it, or the action does not apply to this kind of resource.
-    pub fn authorize(&self, caller: &Caller, action: Action, resource: &Resource) -> Result<Permit, Denied> {
+    pub fn authorize(&self, caller: &Caller, action: Action, resource: &Resource, now: Circumstances) -> Result<Permit, Denied> {
         let policies = matrix::rules_that_allow(caller, action, resource);
-        if policies.is_empty() || !self.still_configured(caller) {
+        let approved = !action.needs_a_plan() || self.quorum(action).is_some_and(|quorum| now.approvals >= quorum);
+        if policies.is_empty() || !approved || !self.still_configured(caller) {
             return Err(Denied { caller: caller.clone(), action, resource: resource.clone() });
         }
         Ok(Permit { caller: caller.clone(), action, resource: resource.clone(), policies })
@@ -83,6 +107,10 @@ impl Authz {
             Caller::Phone(_) | Caller::System(_) => true,
         }
     }
+}
+
+fn tillward_quorum() -> u32 {
+    2
 }
 
 impl Permit {
@@ -130,6 +158,8 @@ impl Denied {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Circumstances = Circumstances { at: UnixTime(0), approvals: 0 };
     use crate::id::{AcquirerId, MerchantId};
     use std::collections::BTreeSet;
 
@@ -147,7 +177,7 @@ mod tests {
         let caller = authz.identify("spiffe://example/back-end").expect("configured");
         let merchant: MerchantId = "m-1".parse().expect("parses");
         let acme: AcquirerId = "acme".parse().expect("parses");
-        let permit = authz.authorize(&caller, Action::RegisterMerchant, &Resource::merchant(&merchant, &acme)).expect("allowed");
+        let permit = authz.authorize(&caller, Action::RegisterMerchant, &Resource::merchant(&merchant, &acme), NOW).expect("allowed");
         assert_eq!(permit.caller().to_string(), "backend:spiffe://example/back-end");
         assert_eq!(permit.action(), Action::RegisterMerchant);
         assert_eq!(permit.resource().to_string(), "merchant m-1");
@@ -172,8 +202,8 @@ mod tests {
         let newer = Authz::new([backend(&["acme"])]).expect("one principal");
         let caller = older.identify("spiffe://example/back-end").expect("configured");
         let all = Resource::devices(&BTreeSet::from(["acme".parse().expect("parses")]));
-        assert!(older.authorize(&caller, Action::ListDevices, &all).is_ok());
-        assert!(newer.authorize(&caller, Action::ListDevices, &all).is_err());
+        assert!(older.authorize(&caller, Action::ListDevices, &all, NOW).is_ok());
+        assert!(newer.authorize(&caller, Action::ListDevices, &all, NOW).is_err());
     }
 
     #[test]
@@ -181,8 +211,8 @@ mod tests {
         let authz = Authz::new([backend(&["acme"])]).expect("one principal");
         let caller = authz.identify("spiffe://example/back-end").expect("configured");
         let acquirers = |names: &[&str]| names.iter().map(|name| name.parse().expect("parses")).collect::<BTreeSet<_>>();
-        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&["acme"]))).is_ok());
-        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&["acme", "other"]))).is_err());
-        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&[]))).is_err());
+        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&["acme"])), NOW).is_ok());
+        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&["acme", "other"])), NOW).is_err());
+        assert!(authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers(&[])), NOW).is_err());
     }
 }

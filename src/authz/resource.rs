@@ -1,7 +1,7 @@
 //! What is acted upon, with the facts that a decision needs.
 
 use crate::id::{AcquirerId, ActivationId, DeviceId, MerchantId, TerminalId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A kind of resource.
@@ -19,8 +19,14 @@ pub enum ResourceKind {
     Devices,
     /// The audit log.
     Audit,
-    /// The inventory of the token's keys.
+    /// A logical key.
+    Key,
+    /// The logical keys of some acquirers or of the service, as a list; the inventory of the token's keys.
     Keys,
+    /// A plan that waits for approvals.
+    Plan,
+    /// The policies, and the roster of officers.
+    Policy,
     /// The HSM hosts.
     Hsm,
     /// The certificate revocation list.
@@ -39,7 +45,10 @@ impl ResourceKind {
             Self::Device => "device",
             Self::Devices => "devices",
             Self::Audit => "audit",
+            Self::Key => "key",
             Self::Keys => "keys",
+            Self::Plan => "plan",
+            Self::Policy => "policy",
             Self::Hsm => "hsm",
             Self::Crl => "crl",
             Self::Service => "service",
@@ -54,6 +63,7 @@ pub struct Resource {
     kind: ResourceKind,
     id: String,
     acquirers: BTreeSet<AcquirerId>,
+    traits: BTreeMap<&'static str, String>,
 }
 
 impl Resource {
@@ -98,6 +108,37 @@ impl Resource {
         Self::of(ResourceKind::Keys, "*", [])
     }
 
+    /// A logical key, of an acquirer or of the service. Policies also know its trait `purpose`.
+    pub fn key<'a>(name: &str, acquirer: impl Into<Option<&'a AcquirerId>>) -> Self {
+        Self::of(ResourceKind::Key, name, acquirer.into())
+    }
+
+    /// The logical keys of these acquirers; of none, the service's own.
+    pub fn keys_of(acquirers: &BTreeSet<AcquirerId>) -> Self {
+        Self::of(ResourceKind::Keys, "*", acquirers)
+    }
+
+    /// A plan about something of an acquirer or of the service. Policies also know its traits `requester` and `deed`.
+    pub fn plan<'a>(id: &str, acquirer: impl Into<Option<&'a AcquirerId>>) -> Self {
+        Self::of(ResourceKind::Plan, id, acquirer.into())
+    }
+
+    /// Policies and roster.
+    pub fn policy() -> Self {
+        Self::of(ResourceKind::Policy, "*", [])
+    }
+
+    /// The same resource with a trait that policies can ask for.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.traits.insert(name, value.into());
+        self
+    }
+
+    /// What policies can ask for.
+    pub fn traits(&self) -> &BTreeMap<&'static str, String> {
+        &self.traits
+    }
+
     /// The HSM hosts.
     pub fn hsm() -> Self {
         Self::of(ResourceKind::Hsm, "*", [])
@@ -114,7 +155,7 @@ impl Resource {
     }
 
     fn of<'a>(kind: ResourceKind, id: &str, acquirers: impl IntoIterator<Item = &'a AcquirerId>) -> Self {
-        Self { kind, id: id.to_owned(), acquirers: acquirers.into_iter().cloned().collect() }
+        Self { kind, id: id.to_owned(), acquirers: acquirers.into_iter().cloned().collect(), traits: BTreeMap::new() }
     }
 
     /// Its kind.

@@ -43,6 +43,9 @@ pub(super) struct HsmHost {
     /// An existing file that all hosts of this token share: one at a time tries the PIN, and none tries one that another has had refused.
     #[arg(long, value_name = "FILE")]
     logins: Option<PathBuf>,
+    /// File of the officers whose approvals are taken for what only a quorum may ask: destroying, exporting and importing keys.
+    #[arg(long, value_name = "FILE")]
+    officers: Option<PathBuf>,
     /// What to log to standard error, as JSON lines: a level, or tracing's filter syntax.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     log: EnvFilter,
@@ -50,8 +53,8 @@ pub(super) struct HsmHost {
 
 /// Runs the host until its peer ends.
 pub(super) fn run(args: HsmHost) -> ExitCode {
-    let HsmHost { uri, workers, queue, sessions, objects, stuck_ms, recycle, ceremony, listen, allow_uid, logins, log } = args;
+    let HsmHost { uri, workers, queue, sessions, objects, stuck_ms, recycle, ceremony, listen, allow_uid, logins, officers, log } = args;
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(log).with_writer(std::io::stderr).init();
     let stuck = Duration::from_millis(stuck_ms);
-    host::run(HostArgs { uri, workers, queue, ceremony, sessions, objects, stuck, recycle, listen, allow_uid, logins })
+    host::run(HostArgs { uri, workers, queue, ceremony, sessions, objects, stuck, recycle, listen, allow_uid, logins, officers })
 }

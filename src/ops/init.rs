@@ -18,7 +18,7 @@ use super::read_keys::KeyView;
 use super::reconcile::restored;
 use crate::app::StartError;
 use crate::audit::{AuditEvent, Occasion};
-use crate::authz::{Action, Authz, Caller, Permit, Resource};
+use crate::authz::{Action, Authz, Caller, Circumstances, Permit, Resource};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::pki::certificate::{Certificate, Issuer, Validity};
@@ -125,7 +125,7 @@ impl Work<'_> {
         let context = Context::of_the_service()?;
         let authz = Authz::new([]).map_err(|error| OpError::internal("asking for a permit", error))?;
         let permit = authz
-            .authorize(&Caller::System("init"), action, &Resource::service())
+            .authorize(&Caller::System("init"), action, &Resource::service(), Circumstances::at(self.clock.now()))
             .map_err(|error| OpError::internal("asking for a permit", error))?;
         Ok((permit, Occasion { at: self.clock.now(), request: context.request_id }))
     }

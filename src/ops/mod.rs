@@ -15,6 +15,13 @@ pub mod init;
 pub mod reason;
 pub mod stop_reason;
 
+mod deed;
+mod destroy_key;
+mod export_key;
+mod import_key;
+mod report_compromise;
+mod usable_key;
+
 mod attest;
 mod challenge;
 mod clearance;
@@ -72,7 +79,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::audit::{AuditEvent, Refusal as AuditRefusal};
-use crate::authz::{Action, Caller, Permit, Resource};
+use crate::authz::{Action, Caller, Circumstances, Permit, Resource};
 use context::Context;
 use error::{OpError, Refusal};
 use reason::Reason;
@@ -84,7 +91,19 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// Asks the authorization border. A denial is written to the audit log before the caller hears of it.
 async fn authorize(app: &App, context: &Context, caller: &Caller, action: Action, resource: &Resource) -> Result<Permit, OpError> {
-    match app.authz.authorize(caller, action, resource) {
+    authorize_as(app, context, caller, action, resource, Circumstances::at(app.clock.now())).await
+}
+
+/// The same with what else the decision depends on: the approvals of a plan.
+async fn authorize_as(
+    app: &App,
+    context: &Context,
+    caller: &Caller,
+    action: Action,
+    resource: &Resource,
+    now: Circumstances,
+) -> Result<Permit, OpError> {
+    match app.authz.authorize(caller, action, resource, now) {
         Ok(permit) => Ok(permit),
         Err(denied) => {
             app.store.record(AuditRefusal::denied(&denied, &context.occasion(app))).await?;

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::OpError;
 use super::reason::Reason;
 use crate::audit::{Occasion, Refusal as AuditRefusal};
-use crate::authz::{Action, Resource};
+use crate::authz::{Action, Circumstances, Resource};
 use crate::service::Service;
 
 /// How the HSM is.
@@ -27,7 +27,9 @@ pub struct HsmReport {
 /// Reads how the HSM is.
 #[tracing::instrument(skip_all)]
 pub async fn read_hsm(service: &Service, context: &Context) -> Result<HsmReport, OpError> {
-    if let Err(denied) = service.authz.authorize(context.caller()?, Action::ReadHsm, &Resource::hsm()) {
+    if let Err(denied) =
+        service.authz.authorize(context.caller()?, Action::ReadHsm, &Resource::hsm(), Circumstances::at(service.clock.now()))
+    {
         let occasion = Occasion { at: service.clock.now(), request: context.request_id.clone() };
         service.store.record(AuditRefusal::denied(&denied, &occasion)).await?;
         return Err(Reason::NotPermitted.into());

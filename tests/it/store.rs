@@ -15,7 +15,7 @@ mod races;
 use std::collections::BTreeSet;
 use std::io::Write;
 use tillward::audit::{AuditEvent, Occasion, RequestId};
-use tillward::authz::{Action, Authz, Caller, Permit, Resource};
+use tillward::authz::{Action, Authz, Caller, Circumstances, Permit, Resource};
 use tillward::clock::UnixTime;
 use tillward::enrolment::state::{ActivationState, DeviceState};
 use tillward::id::{AcquirerId, ActivationId, DeviceId, MerchantId, TerminalId};
@@ -105,9 +105,14 @@ fn occasion() -> Occasion {
     Occasion { at: NOW, request: RequestId::from_random([1; 16]) }
 }
 
+/// An ordinary request.
+fn now() -> Circumstances {
+    Circumstances::at(UnixTime(0))
+}
+
 fn permit() -> Permit {
     let authz = Authz::new([]).expect("no principals");
-    authz.authorize(&Caller::System("test"), Action::Reconcile, &Resource::service()).expect("allowed")
+    authz.authorize(&Caller::System("test"), Action::Reconcile, &Resource::service(), now()).expect("allowed")
 }
 
 fn event() -> AuditEvent {

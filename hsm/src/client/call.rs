@@ -19,11 +19,11 @@ fn fixed<const N: usize>(answer: Answer) -> Result<[u8; N], HsmError> {
     bytes(answer)?.try_into().map_err(|_| HsmError::Protocol)
 }
 
-fn bytes(answer: Answer) -> Result<Vec<u8>, HsmError> {
+pub(super) fn bytes(answer: Answer) -> Result<Vec<u8>, HsmError> {
     if let Answer::Bytes(bytes) = answer { Ok(bytes) } else { Err(HsmError::Protocol) }
 }
 
-fn done(answer: &Answer) -> Result<(), HsmError> {
+pub(super) fn done(answer: &Answer) -> Result<(), HsmError> {
     if let Answer::Done = answer { Ok(()) } else { Err(HsmError::Protocol) }
 }
 

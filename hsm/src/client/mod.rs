@@ -5,6 +5,7 @@ mod call;
 mod counts;
 mod identity;
 mod link;
+mod managed;
 mod process;
 mod route;
 mod seat;
@@ -64,6 +65,8 @@ pub struct HsmConfig {
     pub socket: Option<PathBuf>,
     /// The user whose process may be behind `socket`, besides this process's own and root: nobody else is spoken to.
     pub socket_uid: Option<u32>,
+    /// Officers whose approvals the host takes ([`crate::Roster`]); without the file it takes none. A host behind a socket has its own.
+    pub officers: Option<PathBuf>,
     /// Whether the host does ceremonies.
     pub ceremony: bool,
     /// What the host logs on standard error: a level, or tracing's filter syntax.
@@ -88,6 +91,7 @@ impl HsmConfig {
             recycle_kib: 512 * 1024,
             socket: None,
             socket_uid: None,
+            officers: None,
             ceremony: false,
             log: "info".to_owned(),
         }

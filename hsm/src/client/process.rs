@@ -143,6 +143,9 @@ fn spawn(shared: &Shared, config: &HsmConfig) -> std::io::Result<(Child, StdStre
         command.arg("--logins").arg(format!("/proc/self/fd/{}", logins.as_raw_fd()));
     }
     command.arg("--log").arg(&config.log);
+    if let Some(officers) = &config.officers {
+        command.arg("--officers").arg(officers);
+    }
     if config.ceremony {
         command.arg("--ceremony");
     }

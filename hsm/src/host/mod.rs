@@ -16,6 +16,7 @@ mod gate;
 mod keeper;
 mod ladder;
 mod logins;
+mod managed;
 mod mark;
 mod module;
 mod object;
@@ -76,6 +77,8 @@ pub struct HostArgs {
     pub allow_uid: Option<u32>,
     /// A file that all hosts of this token share: one at a time tries the PIN, and none tries one that another has had refused.
     pub logins: Option<PathBuf>,
+    /// Officers whose approvals are taken, read anew for each plan; without the file none are.
+    pub officers: Option<PathBuf>,
 }
 
 impl HostArgs {
@@ -93,6 +96,7 @@ impl HostArgs {
             listen: None,
             allow_uid: None,
             logins: None,
+            officers: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::keeper::Host;
 use super::pool::Session;
 use super::socket::{Peer, Peers};
 use super::watchdog::Beat;
-use super::{create, dukpt, mark, phone, sign};
+use super::{create, dukpt, managed, mark, phone, sign};
 use crate::error::Refusal;
 use crate::model::Finding;
 use crate::op::{Answer, Operation, Request, Response};
@@ -226,6 +226,8 @@ fn dispatch(host: &Host, context: &Context, session: &Session, operation: &Opera
         Operation::CreateKeys(spec) => create::create_keys(host, context, session, spec),
         Operation::SignRoot { digest } => sign::sign_root(context, session, digest),
         Operation::KnownAnswer(asked) => dukpt::known_answer(session, asked),
+        Operation::Managed(operation) => managed::perform(host, context, session, operation),
+        Operation::Exchange(operation) => managed::exchange(host, context, session, operation),
         Operation::Status | Operation::InitToken { .. } => Err(Fault::input("operation")),
     }
 }
