@@ -21,7 +21,7 @@ fn an_entry_comes_back_as_it_was_written() {
         assert_eq!((effect.at, effect.request.as_str()), (NOW, occasion().request.as_str()));
         assert_eq!((effect.caller.as_str(), effect.action.as_str()), ("system:test", "reconcile"));
         assert_eq!((effect.resource_kind.as_str(), effect.resource_id.as_str()), ("service", "*"));
-        assert_eq!((effect.policies.join(" ").as_str(), effect.reason.as_deref()), ("built-in:system-keeps-house", None));
+        assert_eq!((effect.policies.join(" ").as_str(), effect.reason.as_deref()), ("system-keeps-house", None));
         assert_eq!(effect.detail.get("found").map(String::as_str), Some("3"));
         assert_eq!(effect.detail.get("device").map(String::as_str), Some(device_id(1).as_str()));
         assert_eq!(refused.reason.as_deref(), Some("device-suspended"));
@@ -96,8 +96,7 @@ fn the_widest_entry_fits() {
         let entry = serde_json::json!({"uri": uri, "role": "operator", "acquirers": acquirers});
         let authz = Authz::new([serde_json::from_value(entry).expect("an entry")]).expect("one principal");
         let caller = authz.identify(&uri).expect("configured");
-        let permit =
-            authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers), super::now()).expect("allowed");
+        let permit = authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers), super::now()).expect("allowed");
         let occasion = Occasion { request: "r".repeat(64).parse().expect("parses"), ..occasion() };
         let event = NAMES
             .into_iter()
