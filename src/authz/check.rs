@@ -16,8 +16,8 @@ use super::samples;
 
 /// Fewer approvals are not a quorum.
 const LEAST_QUORUM: u32 = 2;
-/// More are not asked of anybody: a mistake of the keyboard.
-const LARGEST_QUORUM: u32 = 16;
+/// A plan takes no more.
+const LARGEST_QUORUM: u32 = 8;
 
 /// What the check finds.
 pub(super) struct Checked {

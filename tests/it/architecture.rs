@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 6] = [
     &["id", "clock", "wire", "jose"],
     &["attestation", "pki", "payment", "enrolment"],
     &["store", "authz", "audit", "config"],
-    &["ops", "app", "service"],
+    &["ops", "app", "service", "policies"],
     &["http"],
     &["cli"],
 ];
