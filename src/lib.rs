@@ -12,6 +12,7 @@
 //! | [`http`] | three listeners (phones, back ends, this machine), the only error-to-HTTP mapping |
 //! | [`ops`] | **the table of contents**: one operation a file, all of one shape |
 //! | [`app`], [`service`] | the shared state: store, HSM, authorization, clock, settings; and the service before its token is there |
+//! | [`policies`] | the folder of policies, read whole and followed |
 //! | [`store`] | the database; the only place that names sqlx |
 //! | [`authz`], [`audit`] | who may do what gives a `Permit`; an audit event is made from a permit; a commit takes the event |
 //! | [`attestation`], [`pki`], [`payment`], [`enrolment`] | pure: time, nonces and serial numbers are arguments |
@@ -34,6 +35,7 @@ pub mod jose;
 pub mod ops;
 pub mod payment;
 pub mod pki;
+pub mod policies;
 pub mod service;
 pub mod store;
 pub mod wire;

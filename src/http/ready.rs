@@ -23,6 +23,9 @@ pub(super) struct Report {
     pub(super) part: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Why the policies in the folder are not in force. The service serves by the old ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<String>,
 }
 
 /// The last look.
@@ -55,7 +58,7 @@ async fn look(service: &Service) -> Report {
     };
     let word = |up: bool| if up { "up" } else { "down" };
     let (part, detail) = down.unzip();
-    Report { hsm: word(canary.is_ok()), store: word(store.is_ok()), part, detail }
+    Report { hsm: word(canary.is_ok()), store: word(store.is_ok()), part, detail, policies: service.policies.standing().trouble }
 }
 
 /// Which part of the HSM it is. A host that says what it lacks is believed before one that is not there.
