@@ -7,6 +7,7 @@
 
 pub mod anchor;
 pub mod authority;
+pub mod bundle;
 pub mod ceremony;
 pub mod context;
 pub mod crl;
@@ -79,7 +80,7 @@ pub use read_audit::{AuditPage, AuditQuery, read_audit};
 pub use read_device::{Device, read_device};
 pub use read_hsm::{HsmReport, read_hsm};
 pub use read_keys::{KeyInventory, read_keys};
-pub use read_plan::{Bundle, BundledApproval, read_plan, read_plan_bundle};
+pub use read_plan::{read_plan, read_plan_bundle};
 pub use register_merchant::{Merchant, MerchantBody, read_merchant, register_merchant};
 pub use register_terminal::{Terminal, TerminalBody, read_terminal, register_terminal};
 pub use renew_certificate::renew_certificate;

@@ -39,7 +39,7 @@ async fn read_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) ->
     ops::read_plan(&app, &context, plan).await.map(axum::Json)
 }
 
-async fn read_plan_bundle(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::Bundle> {
+async fn read_plan_bundle(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::bundle::Bundle> {
     ops::read_plan_bundle(&app, &context, plan).await.map(axum::Json)
 }
 
