@@ -18,6 +18,7 @@ mod device;
 mod error;
 mod merchant;
 mod open;
+mod plan;
 mod recorder;
 mod restore;
 mod row;
@@ -34,6 +35,7 @@ pub use db::{Db, Link, Reads, Tx};
 pub use device::{Device, DeviceFilter, SealedSecret};
 pub use error::{Cause, StoreError};
 pub use merchant::Merchant;
+pub use plan::{ApprovalRow, PinKind, PlanId, PlanIdError, PlanRow, PlanState};
 pub use terminal::Terminal;
 
 use crate::audit::Entry;
