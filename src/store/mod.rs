@@ -16,6 +16,8 @@ mod db;
 mod derivation;
 mod device;
 mod error;
+mod key;
+mod key_version;
 mod merchant;
 mod open;
 mod recorder;
@@ -33,6 +35,8 @@ pub use crl::Crl;
 pub use db::{Db, Link, Reads, Tx};
 pub use device::{Device, DeviceFilter, SealedSecret};
 pub use error::{Cause, StoreError};
+pub use key::{Key, KeyFilter};
+pub use key_version::{KeyVersion, Made, Times};
 pub use merchant::Merchant;
 pub use terminal::Terminal;
 
