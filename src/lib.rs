@@ -23,6 +23,7 @@ pub mod app;
 pub mod attestation;
 pub mod audit;
 pub mod authz;
+pub mod ceremony;
 pub mod cli;
 pub mod clock;
 pub mod config;

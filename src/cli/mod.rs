@@ -7,6 +7,7 @@ mod activation;
 pub mod api;
 mod audit;
 mod bench;
+mod ceremony;
 mod clearance;
 mod demo;
 mod device;
@@ -22,6 +23,7 @@ mod output;
 mod payment;
 pub mod phone;
 mod serve;
+mod signer;
 mod target;
 mod terminal;
 pub mod workplace;
@@ -78,6 +80,9 @@ enum Command {
     /// Keys on the token
     #[command(subcommand)]
     Key(key::Key),
+    /// Key ceremonies: rehearse, run, sign, verify
+    #[command(subcommand)]
+    Ceremony(ceremony::Ceremony),
     /// The HSM hosts
     #[command(subcommand)]
     Hsm(hsm::Hsm),
@@ -153,6 +158,7 @@ pub fn run() -> ExitCode {
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
         Command::Key(args) => block_on(key::run(args)),
+        Command::Ceremony(args) => block_on(ceremony::run(args)),
         Command::Hsm(args) => block_on(hsm::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
     };

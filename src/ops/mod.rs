@@ -7,6 +7,7 @@
 
 pub mod anchor;
 pub mod authority;
+pub mod ceremony;
 pub mod context;
 pub mod crl;
 pub mod derivation_ids;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules of the library from the ground up. A module names those of its own row and below.
 const ROWS: [&[&str]; 6] = [
     &["id", "clock", "wire", "jose"],
-    &["key", "attestation", "pki", "payment", "enrolment"],
+    &["key", "attestation", "pki", "payment", "enrolment", "ceremony"],
     &["store", "authz", "audit", "config"],
     &["ops", "app", "service"],
     &["http"],
