@@ -82,6 +82,12 @@ impl Authz {
         self.principals.get(&uri).cloned().map(Caller::Principal)
     }
 
+    /// The digest of the rules.
+    pub fn digest(&self) -> [u8; 32] {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(b"built-in").into()
+    }
+
     /// How many approvals a plan for this action needs; `None` where no policy allows it or none says how many. Never below two.
     pub fn quorum(&self, action: Action) -> Option<u32> {
         action.needs_a_plan().then_some(tillward_quorum())

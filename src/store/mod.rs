@@ -20,6 +20,7 @@ mod key;
 mod key_version;
 mod merchant;
 mod open;
+mod plan;
 mod recorder;
 mod restore;
 mod row;
@@ -38,6 +39,7 @@ pub use error::{Cause, StoreError};
 pub use key::{Key, KeyFilter};
 pub use key_version::{KeyVersion, Made, Times};
 pub use merchant::Merchant;
+pub use plan::{ApprovalRow, PinKind, PlanId, PlanIdError, PlanRow, PlanState};
 pub use terminal::Terminal;
 
 use crate::audit::Entry;
