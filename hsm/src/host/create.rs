@@ -17,7 +17,7 @@ use super::ring::{self, Key};
 use super::templates::{self, Design};
 use super::{module, object, public};
 use crate::error::Refusal;
-use crate::model::{Finding, KeyKind, KeyPurpose, KeyRecord, KeySpec, Profile};
+use crate::model::{Finding, KeyKind, KeyPurpose, KeySpec, Profile};
 use crate::op::{Answer, bdk_label};
 
 /// Makes the token that the URI names, if there is none of that label: in the first slot whose token is not initialised. What a crash leaves:
@@ -210,10 +210,24 @@ fn accept(
     Ok(key)
 }
 
-/// Every key of the token as it is now.
-pub(super) fn inventory(context: &Context, session: &Session) -> Result<Answer, Fault> {
+/// A page has room in a frame: the record of an RSA-4096 pair takes a kilobyte.
+const PAGE: usize = 40;
+
+/// The keys of the token as it is now that are as designed, in the order of their labels.
+pub(super) fn inventory(context: &Context, session: &Session, after: Option<&str>) -> Result<Answer, Fault> {
     let _guard = context.searching(session);
-    let (ring, _) = ring::load(session)?;
-    let records: Result<Vec<KeyRecord>, Error> = ring.keys().map(|key| ring::record(session, key, false)).collect();
-    Ok(Answer::Keys(records?))
+    let mut labels = ring::list(session)?.into_iter().filter(|(label, _)| after.is_none_or(|after| label.as_str() > after));
+    let mut records = Vec::new();
+    for (label, objects) in labels.by_ref() {
+        match ring::recognise(session, &label, &objects) {
+            Ok(key) => records.push(ring::record(session, &key, false)?),
+            // Not as designed: the findings tell of it, or who uses it is told.
+            Err(Fault::Refused(_)) => continue,
+            Err(fault) => return Err(fault),
+        }
+        if records.len() == PAGE {
+            break;
+        }
+    }
+    Ok(Answer::Page(records, labels.next().is_some()))
 }

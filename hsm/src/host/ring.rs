@@ -15,6 +15,7 @@ use super::templates::{self, Design};
 use crate::derivation::Algorithm;
 use crate::error::Refusal;
 use crate::ksn::BdkId;
+use crate::managed::is_managed;
 use crate::model::{AcquirerKeys, Finding, KeyKind, KeyPurpose, KeyRecord};
 
 /// A long-lived key.
@@ -161,8 +162,7 @@ pub(super) fn find(session: &Session, label: &str) -> Result<Objects, Error> {
 
 /// Looks at every key object of the token once. Gives the ring and a finding for each key that a token must have, missing ones too.
 pub(super) fn load(session: &Session) -> Result<(Ring, Vec<Finding>), Error> {
-    let (managed, found): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        list(session)?.into_iter().partition(|(label, _)| templates::managed::is_managed(label));
+    let (managed, found): (BTreeMap<_, _>, BTreeMap<_, _>) = list(session)?.into_iter().partition(|(label, _)| is_managed(label));
     let (mut ring, mut findings) = (Ring { shelf: Shelf::of(managed), ..Ring::default() }, Vec::new());
     for label in templates::FIXED {
         if !found.contains_key(label) {
