@@ -96,8 +96,7 @@ fn the_widest_entry_fits() {
         let entry = serde_json::json!({"uri": uri, "role": "operator", "acquirers": acquirers});
         let authz = Authz::new([serde_json::from_value(entry).expect("an entry")]).expect("one principal");
         let caller = authz.identify(&uri).expect("configured");
-        let permit =
-            authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers), super::now()).expect("allowed");
+        let permit = authz.authorize(&caller, Action::ListDevices, &Resource::devices(&acquirers), super::now()).expect("allowed");
         let occasion = Occasion { request: "r".repeat(64).parse().expect("parses"), ..occasion() };
         let event = NAMES
             .into_iter()
