@@ -1,5 +1,7 @@
 //! Managed keys: their beginning, their uses, their end; and keys on their way to and from partners.
 
+mod approved;
+
 use super::context::Context;
 use super::fault::Fault;
 use super::keeper::Host;
