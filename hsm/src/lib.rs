@@ -26,6 +26,7 @@ pub mod keyblock;
 pub mod ksn;
 pub mod managed;
 pub mod model;
+pub mod partner;
 pub mod plan;
 pub mod raw;
 pub mod rules;
@@ -51,5 +52,6 @@ pub use model::{
     AcquirerKeys, Budget, Finding, HostStatus, KeyKind, KeyPurpose, KeyRecord, KeySpec, KnownAnswer, KnownAnswerKey, OaepHash,
     OpenEnrolment, Profile, PublicKeyOf, SigningKey, TransportKind, WrappedInitialKey,
 };
+pub use partner::{PartnerKey, PartnerKeyError};
 pub use plan::{Deed, Plan, PlanError};
 pub use uri::{Pkcs11Uri, UriError};
