@@ -50,6 +50,8 @@ pub(super) fn make(host: &Host, context: &Context, session: &Session, kek: &KekR
 /// 2. the PIN key is on the token: an acquirer with one BDK, for whom nobody is enrolled. It is destroyed by hand, or the data key is made by
 ///    `tillward init`, and neither can be exported then;
 /// 3. both are on the token, the answer was not given: they work, and cannot be exported.
+///
+/// Hosts find base derivation keys when they start: a service that is to use them is started afterwards.
 pub(super) fn make_bdks(host: &Host, context: &Context, session: &Session, acquirer: &AcquirerKeys) -> Result<Answer, Fault> {
     let designs = create::bdk_designs(acquirer)?;
     let _guard = context.changing();
@@ -64,8 +66,6 @@ pub(super) fn make_bdks(host: &Host, context: &Context, session: &Session, acqui
     let drafts = drafts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut made = Vec::with_capacity(designs.len());
     for (design, draft) in designs.iter().zip(drafts) {
-        // The workers' rings were read at start, so the process ends after it has made one.
-        host.end();
         let (settled, escrow) = draft.settle(context, session, design)?;
         tracing::info!(label = design.label, "key made");
         made.push(Generated { record: settled.record(session)?, escrow: Some(escrow) });
