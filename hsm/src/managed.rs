@@ -303,6 +303,11 @@ impl KekRef {
     }
 }
 
+/// Whether keys of that label come and go while hosts run: they are not among the keys that a token must have.
+pub(crate) fn is_managed(label: &str) -> bool {
+    label.starts_with("key:") || label.starts_with("kek:")
+}
+
 fn parts<const N: usize>(label: &str) -> Option<[&str; N]> {
     label.split(':').collect::<Vec<_>>().try_into().ok()
 }

@@ -14,6 +14,12 @@ mod exchange;
 #[path = "hsm.rs"]
 mod hsm;
 #[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
+#[path = "managed.rs"]
+mod managed;
+#[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
+#[path = "managed_life.rs"]
+mod managed_life;
+#[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
 #[path = "memory.rs"]
 mod memory;
 #[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]

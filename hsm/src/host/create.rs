@@ -17,7 +17,7 @@ use super::ring::{self, Key};
 use super::templates::{self, Design};
 use super::{module, object, public};
 use crate::error::Refusal;
-use crate::model::{AcquirerKeys, Finding, KeyKind, KeyPurpose, KeyRecord, KeySpec, Profile};
+use crate::model::{AcquirerKeys, Finding, KeyKind, KeyPurpose, KeySpec, Profile};
 use crate::op::{Answer, bdk_label};
 
 /// Makes the token that the URI names, if there is none of that label: in the first slot whose token is not initialised. What a crash leaves:
@@ -63,7 +63,7 @@ pub(super) fn init_token(host: &Host, inner: &Inner, so_pin: &Path) -> Result<An
 /// Makes the keys that are missing. The workers' ring was read at start, so the process ends after it has made one.
 pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spec: &KeySpec) -> Result<Answer, Fault> {
     let wanted = designs(context, spec)?;
-    let _guard = context.changing();
+    let _guard = context.changing(session);
     // As the token is now: another ceremony may have been here since the start.
     let (ring, findings) = ring::load(session)?;
     let mut records = Vec::with_capacity(wanted.len());
@@ -82,7 +82,7 @@ pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spe
         no_other_bdk(&ring, design)?;
     }
     let made: usize = missing.iter().map(|design| if design.is_pair() { 2 } else { 1 }).sum();
-    room(host, made)?;
+    demand_room(host, made)?;
     for design in missing {
         host.end();
         let key = make(session, &context.profile, design)?;
@@ -92,17 +92,17 @@ pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spe
     Ok(Answer::Keys(records))
 }
 
-pub(super) fn differs(design: &Design, difference: &str) -> Fault {
-    Refusal::KeyDiffers { label: design.label.clone(), difference: difference.to_owned() }.into()
-}
-
-/// Whether the configuration has room for so many more token objects.
-pub(super) fn room(host: &Host, made: usize) -> Result<(), Fault> {
+/// Room for so many more token objects than there were when they were counted last.
+pub(super) fn demand_room(host: &Host, more: usize) -> Result<(), Fault> {
     let used = host.counters.objects.load(std::sync::atomic::Ordering::Relaxed);
-    match host.args.objects.filter(|most| used.saturating_add(u64::try_from(made).unwrap_or(u64::MAX)) > *most) {
+    match host.args.objects.filter(|most| used.saturating_add(u64::try_from(more).unwrap_or(u64::MAX)) > *most) {
         Some(most) => Err(Refusal::ObjectBudget { used, most }.into()),
         None => Ok(()),
     }
+}
+
+pub(super) fn differs(design: &Design, difference: &str) -> Fault {
+    Refusal::KeyDiffers { label: design.label.clone(), difference: difference.to_owned() }.into()
 }
 
 /// One BDK has an id, and one an acquirer and purpose.
@@ -178,7 +178,7 @@ pub(super) fn generate(
 }
 
 /// Generate, read back, prove. What fails is destroyed again.
-fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
+pub(super) fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
     let id = session.generate_random_vec(16)?;
     let (handle, public) = generate(session, profile, design, &id)?;
     let made = accept(session, profile, design, &id, handle, public);
@@ -227,10 +227,24 @@ fn accept(
     Ok(key)
 }
 
-/// Every key of the token as it is now.
-pub(super) fn inventory(context: &Context, session: &Session) -> Result<Answer, Fault> {
-    let _guard = context.searching();
-    let (ring, _) = ring::load(session)?;
-    let records: Result<Vec<KeyRecord>, Error> = ring.keys().map(|key| ring::record(session, key, false)).collect();
-    Ok(Answer::Keys(records?))
+/// A page has room in a frame: the record of an RSA-4096 pair takes a kilobyte.
+const PAGE: usize = 40;
+
+/// The keys of the token as it is now that are as designed, in the order of their labels.
+pub(super) fn inventory(context: &Context, session: &Session, after: Option<&str>) -> Result<Answer, Fault> {
+    let _guard = context.searching(session);
+    let mut labels = ring::list(session)?.into_iter().filter(|(label, _)| after.is_none_or(|after| label.as_str() > after));
+    let mut records = Vec::new();
+    for (label, objects) in labels.by_ref() {
+        match ring::recognise(session, &label, &objects) {
+            Ok(key) => records.push(ring::record(session, &key, false)?),
+            // Not as designed: the findings tell of it, or who uses it is told.
+            Err(Fault::Refused(_)) => continue,
+            Err(fault) => return Err(fault),
+        }
+        if records.len() == PAGE {
+            break;
+        }
+    }
+    Ok(Answer::Page(records, labels.next().is_some()))
 }

@@ -40,8 +40,8 @@ fn traveller(key: &KeyRef) -> Result<Algorithm, Fault> {
 /// The KEK as the token has it now.
 fn find_kek(context: &Context, session: &Session, kek: &KekRef) -> Result<Key, Fault> {
     let label = kek.label();
-    let _guard = context.searching();
-    match ring::find(session, &label)? {
+    let _guard = context.searching(session);
+    match ring::present(session, &label)? {
         Some(key) => Ok(key),
         None => {
             context.demand_login(session)?;
@@ -92,11 +92,12 @@ fn import(
     let design = designs.into_iter().find(|design| design.bits == algorithm.bits()).ok_or_else(|| Fault::input("key"))?;
     let under = find_kek(context, session, kek)?;
     let arrived = carry::receive(context, session, (kek, &under), key, algorithm, content)?;
-    let _guard = context.changing();
+    let _guard = context.changing(session);
     must_be_new(session, &design)?;
-    create::room(host, 1)?;
+    create::demand_room(host, 1)?;
     let settled = settle(context, session, &design, arrived)?;
     tracing::info!(label = design.label, kek = under.design.label, "key imported");
     let record = settled.record(session)?;
+    context.ring.shelf.keep(settled.key);
     Ok(Answer::Managed(ManagedAnswer::Generated(Box::new(Generated { record, escrow: None }))))
 }

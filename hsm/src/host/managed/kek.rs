@@ -31,9 +31,9 @@ pub(super) fn make(host: &Host, context: &Context, session: &Session, kek: &KekR
         return Err(not_offered("keys that hold what they unwrap to one use"));
     }
     let design = templates::designs(&kek.label()).pop().ok_or_else(|| Fault::input("kek"))?;
-    let _guard = context.changing();
+    let _guard = context.changing(session);
     must_be_new(session, &design)?;
-    create::room(host, 1)?;
+    create::demand_room(host, 1)?;
     let key = session.generate_key(&Mechanism::AesKeyGen, &templates::generated_to_be_wrapped(Algorithm::Aes256))?;
     let key = Ephemeral::new(session, key);
     let public = session.create_object(&templates::partner_key(&partner.modulus, &partner.exponent))?;
@@ -54,14 +54,14 @@ pub(super) fn make(host: &Host, context: &Context, session: &Session, kek: &KekR
 /// Hosts find base derivation keys when they start: a service that is to use them is started afterwards.
 pub(super) fn make_bdks(host: &Host, context: &Context, session: &Session, acquirer: &AcquirerKeys) -> Result<Answer, Fault> {
     let designs = create::bdk_designs(acquirer)?;
-    let _guard = context.changing();
+    let _guard = context.changing(session);
     // As the token is now, and all refusals first.
     let (ring, _) = ring::load(session)?;
     for design in &designs {
         must_be_new(session, design)?;
         create::no_other_bdk(&ring, design)?;
     }
-    create::room(host, designs.len())?;
+    create::demand_room(host, designs.len())?;
     let drafts = designs.each_ref().map(|design| escrow::draft(context, session, design));
     let drafts = drafts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut made = Vec::with_capacity(designs.len());

@@ -100,7 +100,7 @@ pub(in crate::host) fn settle(context: &Context, session: &Session, design: &Des
 /// Found by its label as the one key of it, as designed, and proven by use.
 fn accept(context: &Context, session: &Session, design: &Design, id: &[u8]) -> Result<Key, Fault> {
     let unproven = |what: &str| Fault::from(Refusal::Unproven { label: design.label.clone(), what: what.to_owned() });
-    let key = ring::find(session, &design.label)?.ok_or_else(|| unproven("it is not found by its label"))?;
+    let key = ring::present(session, &design.label)?.ok_or_else(|| unproven("it is not found by its label"))?;
     if key.design != *design {
         return Err(unproven("it is not as designed"));
     }
