@@ -22,6 +22,7 @@ mod merchant;
 mod output;
 mod payment;
 pub mod phone;
+mod policy;
 mod serve;
 mod signer;
 mod target;
@@ -86,6 +87,9 @@ enum Command {
     /// The HSM hosts
     #[command(subcommand)]
     Hsm(hsm::Hsm),
+    /// Policies: check, test and explain who may do what
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -160,6 +164,7 @@ pub fn run() -> ExitCode {
         Command::Key(args) => block_on(key::run(args)),
         Command::Ceremony(args) => block_on(ceremony::run(args)),
         Command::Hsm(args) => block_on(hsm::run(args)),
+        Command::Policy(args) => block_on(policy::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
     };
     match done {
