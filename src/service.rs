@@ -14,6 +14,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::authority::AuthorityError;
 use crate::ops::error::OpError;
+use crate::ops::officers::Officers;
+use crate::ops::pins;
 use crate::policies::{self, PolicyFolder};
 use crate::store::Store;
 
@@ -46,10 +48,12 @@ impl Service {
         let policy = Arc::new(AppraisalPolicy::parse(&text).map_err(|source| StartError::Policy { path: path(), source })?);
         let authz = Arc::new(Authz::by(config.principals.iter().cloned(), policies::configured(&config.authorization)?)?);
         let policies = Arc::new(PolicyFolder::new(authz.clone(), config.authorization.policies.clone(), clock.now()));
+        let officers = Arc::new(Officers::open(config.approval.officers.as_deref())?);
         let hsm_config = config.hsm_config(executable, false)?;
         let store = Store::open(&config.store.url, config.store.connections).await?;
+        pins::check(&store, &authz, &clock, &officers).await?;
         let hsm = Hsm::open(hsm_config);
-        let blueprint = Blueprint { config: config.clone(), policy, device_url };
+        let blueprint = Blueprint { config: config.clone(), policy, device_url, officers };
         Ok(Self { store, hsm, authz, policies, clock, blueprint, app: OnceLock::new(), trouble: Mutex::new(None) })
     }
 

@@ -94,6 +94,13 @@ impl Principal {
     }
 }
 
+impl Caller {
+    /// The principal, where the caller is one.
+    pub fn principal(&self) -> Option<&Principal> {
+        if let Self::Principal(principal) = self { Some(principal) } else { None }
+    }
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

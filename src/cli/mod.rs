@@ -5,6 +5,7 @@
 
 mod activation;
 pub mod api;
+mod approval;
 mod audit;
 mod bench;
 mod ceremony;
@@ -22,9 +23,10 @@ mod merchant;
 mod output;
 mod payment;
 pub mod phone;
+mod plan;
 mod policy;
 mod serve;
-mod signer;
+pub mod signer;
 mod target;
 mod terminal;
 pub mod workplace;
@@ -84,6 +86,12 @@ enum Command {
     /// Key ceremonies: rehearse, run, sign, verify
     #[command(subcommand)]
     Ceremony(ceremony::Ceremony),
+    /// Plans that several officers have to approve
+    #[command(subcommand)]
+    Plan(plan::Plan),
+    /// Approvals of plans, and their proof
+    #[command(subcommand)]
+    Approval(approval::Approval),
     /// The HSM hosts
     #[command(subcommand)]
     Hsm(hsm::Hsm),
@@ -163,6 +171,8 @@ pub fn run() -> ExitCode {
         Command::Payment(args) => block_on(payment::run(args)),
         Command::Key(args) => block_on(key::run(args)),
         Command::Ceremony(args) => block_on(ceremony::run(args)),
+        Command::Plan(args) => block_on(plan::run(args)),
+        Command::Approval(args) => block_on(approval::run(args)),
         Command::Hsm(args) => block_on(hsm::run(args)),
         Command::Policy(args) => block_on(policy::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),

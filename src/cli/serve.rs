@@ -113,7 +113,7 @@ async fn keep(service: Arc<Service>, stop: watch::Sender<bool>) -> StartError {
         }
     };
     tracing::info!("bound to the token");
-    let (never, _) = tokio::join!(keep_house(app.clone()), keep_anchored(app));
+    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_anchored(app.clone()), keep_pinned(app));
     match never {}
 }
 
@@ -135,6 +135,16 @@ async fn keep_house(app: Arc<App>) -> Infallible {
         if let Err(error) = ops::reconcile::purge(&app).await {
             tracing::warn!(%error, "expired challenges could not be purged");
         }
+    }
+}
+
+/// Looks whether what was approved is on the disk, and whether what is there was approved.
+async fn keep_pinned(app: Arc<App>) -> Infallible {
+    let mut looks = tokio::time::interval(Duration::from_secs(2));
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        app.pins.look(&app).await;
     }
 }
 
