@@ -48,7 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
-        .merge(OpenApiRouter::from(policies::routes()))
+        .routes(routes!(policies::read_policy))
         .merge(OpenApiRouter::from(plans::routes()))
 }
 
