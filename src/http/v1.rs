@@ -1,6 +1,7 @@
 //! The back-end listener: what payment back ends and operators can ask, by resource. docs/api.md is its page.
 
 mod plans;
+mod policies;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<Service>> {
         .route("/v1/audit", get(read_audit))
         .route("/v1/keys", get(read_keys))
         .route("/v1/hsm", get(read_hsm))
+        .merge(policies::routes())
         .merge(plans::routes())
 }
 
