@@ -20,6 +20,22 @@ pub(in crate::host) fn demand(host: &Host, approved: &Approved, is_asked: impl F
     verify(host.args.officers.as_deref(), approved, now(), is_asked).map_err(|reason| Refusal::NotApproved { reason }.into())
 }
 
+/// The same for what begins when its plan is executed and ends so much later: until then the plan counts as it stood at its end.
+pub(in crate::host) fn demand_begun(host: &Host, approved: &Approved, is_asked: impl FnOnce(&Deed) -> bool) -> Result<Plan, Fault> {
+    let now = begun(approved, now());
+    verify(host.args.officers.as_deref(), approved, now, is_asked).map_err(|reason| Refusal::NotApproved { reason }.into())
+}
+
+/// The longest waiting period before a destruction, 30 days, and as much for a service that was away, seconds.
+const WAITING: i64 = 60 * 86_400;
+
+fn begun(approved: &Approved, now: i64) -> i64 {
+    match Plan::parse(&approved.plan) {
+        Ok(plan) if now >= plan.expires && now < plan.expires.saturating_add(WAITING) => plan.expires.saturating_sub(1),
+        _ => now,
+    }
+}
+
 fn verify(officers: Option<&Path>, approved: &Approved, now: i64, is_asked: impl FnOnce(&Deed) -> bool) -> Result<Plan, String> {
     let path = officers.ok_or("the HSM host was started without an officers' file")?;
     let plan = approval::verify(approved, &read(path)?, now).map_err(|error| error.to_string())?;
@@ -92,5 +108,15 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         assert!(ask(1500, "a").expect_err("no file").contains("cannot be read"));
         assert!(verify(None, &both, 1500, |_| true).expect_err("no file named").contains("without"));
+    }
+
+    #[test]
+    fn a_destruction_that_was_begun_ends_after_its_waiting_period() {
+        let plan = crate::plan::tests::plan(Deed::UseRootCa([0; 32]));
+        let approved = Approved { plan: plan.to_bytes(), approvals: Vec::new() };
+        assert_eq!(begun(&approved, plan.created + 1), plan.created + 1, "in time as it is");
+        assert_eq!(begun(&approved, plan.expires + 30 * 86_400), plan.expires - 1);
+        assert_eq!(begun(&approved, plan.expires + WAITING), plan.expires + WAITING, "not for ever");
+        assert_eq!(begun(&approved, plan.created - 1_000), plan.created - 1_000);
     }
 }
