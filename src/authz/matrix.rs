@@ -31,6 +31,8 @@ enum Over {
     Service,
     /// One of the two: what belongs to the service, or to acquirers that the principal all acts for.
     OwnOrService,
+    /// Whoever owns it.
+    Anything,
 }
 
 const READS: &[Action] = &[A::ReadMerchant, A::ReadTerminal, A::ReadActivation, A::ReadDevice, A::ListDevices];
@@ -85,7 +87,7 @@ const RULES: &[Rule] = &[
         over: Over::OwnAcquirers,
     },
     Rule { id: "backend-draws-random", who: Who::Principal(Role::Backend), actions: &[A::Random], over: Over::Service },
-    Rule { id: "system-keeps-keys", who: Who::System, actions: &[A::RotateKey, A::FinishDestruction], over: Over::Service },
+    Rule { id: "system-keeps-keys", who: Who::System, actions: &[A::RotateKey, A::FinishDestruction], over: Over::Anything },
     // A security officer stops what is suspect, but does not set up merchants: who can make an activation and who oversees it
     // are different people.
     Rule {
@@ -208,6 +210,7 @@ impl Over {
                 resource.kind() == ResourceKind::Device && resource.id() == id.as_str() && !owners.is_empty()
             }
             (Self::Service, _) => owners.is_empty(),
+            (Self::Anything, _) => true,
             (Self::OwnOrService, Caller::Principal(principal)) => owners.is_subset(principal.acquirers()),
             _ => false,
         }

@@ -101,7 +101,6 @@ pub struct VersionView {
 
 /// When what happened and will happen to a version, RFC 3339.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "each is named by what happens")]
 pub struct Times {
     pub created: String,
     #[serde(skip_serializing_if = "Option::is_none")]
