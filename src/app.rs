@@ -18,6 +18,7 @@ use crate::ops::derivation_ids::DerivationIds;
 use crate::ops::error::OpError;
 use crate::ops::officers::{Officers, OfficersError};
 use crate::ops::pins::{PinError, Pins};
+use crate::policies::PolicyFolderError;
 use crate::store::{Store, StoreError};
 
 /// Why the service cannot start. Each says what to do.
@@ -42,6 +43,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The policies of authorization cannot be used.
+    #[error(transparent)]
+    Policies(#[from] PolicyFolderError),
     /// Two principals have the same URI.
     #[error(transparent)]
     Principals(#[from] TwicePrincipal),

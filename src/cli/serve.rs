@@ -1,5 +1,6 @@
 //! `tillward serve`
 
+mod policies;
 mod reconfigure;
 
 use std::convert::Infallible;
@@ -84,9 +85,11 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
     let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), text, executable, service.hsm.clone(), hangups));
+    let followed = tokio::spawn(policies::follow(service.clone(), signal(SignalKind::hangup())?));
     let kept = tokio::spawn(keep(service.clone(), stop));
     listeners.serve(service.clone(), &config, stopped).await;
     reconfigured.abort();
+    followed.abort();
     kept.abort();
     // What a keeper gave up half-way is due again when it has ended; what it ended with is how the service ends.
     let failed = kept.await.ok();

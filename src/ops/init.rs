@@ -27,6 +27,7 @@ use crate::pki::names::Service;
 use crate::pki::profile::Profile;
 use crate::pki::serial::Serial;
 use crate::pki::tbs::LintedTbs;
+use crate::policies;
 use crate::store::{Authority, Store};
 
 /// What `init` found and made.
@@ -71,6 +72,8 @@ pub async fn init(
 }
 
 async fn steps(config: &Config, hsm: &Hsm, so_pin: Option<&Path>, accept_restored: bool, clock: &Clock) -> Result<Initialised, StartError> {
+    // What would stop the last step stops before the first.
+    policies::configured(&config.authorization)?;
     // 1
     let token_made = match so_pin {
         Some(path) if hsm.status().await?.token.is_none() => {
@@ -117,7 +120,9 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     pub(super) fn permit(&self, action: Action) -> Result<(Permit, Occasion), OpError> {
         let context = Context::of_the_service()?;
-        let authz = Authz::new([]).map_err(|error| OpError::internal("asking for a permit", error))?;
+        let policies =
+            policies::configured(&self.config.authorization).map_err(|error| OpError::internal("reading the policies", error))?;
+        let authz = Authz::by([], policies).map_err(|error| OpError::internal("asking for a permit", error))?;
         let permit = authz
             .authorize(&Caller::System("init"), action, &Resource::service(), Circumstances::at(self.clock.now()))
             .map_err(|error| OpError::internal("asking for a permit", error))?;

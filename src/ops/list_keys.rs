@@ -18,21 +18,25 @@ use crate::store::KeyFilter;
 const MAX_PAGE: u32 = 500;
 
 /// Query of the list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct KeyQuery {
     /// Of this class: `kms`, `kek`, `design`.
     pub class: Option<String>,
     /// For this purpose.
+    #[param(schema_with = crate::schema::key_purpose)]
     pub purpose: Option<Purpose>,
     /// After this key, in the order of their names.
+    #[param(schema_with = crate::schema::key_name)]
     pub after: Option<KeyName>,
     /// At most this many, up to 500.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 
 /// One page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct KeyPage {
     /// The keys, in the order of their names, without their versions.
     pub keys: Vec<ManagedKey>,

@@ -15,7 +15,7 @@ use crate::key::KeyState;
 use crate::store::KeyVersion;
 
 /// What differs; everything empty is what should be.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Reconciliation {
     /// Labels of versions that the token should have and has not.
     pub missing_on_token: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Reconciliation {
 }
 
 /// A key that is not what the row says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Difference {
     /// Its label.
     pub label: String,
@@ -41,7 +41,7 @@ pub struct Difference {
 }
 
 /// A version whose making is not finished.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Unfinished {
     /// Its label.
     pub label: String,

@@ -17,7 +17,7 @@ use crate::key::{Intent, KeyClass};
 use crate::store;
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotationBody {
     /// Whether the new version takes over at once; otherwise it waits for its activation.

@@ -17,22 +17,27 @@ use crate::key::{KeyClass, Use, default_limit, is_of_the_design};
 use crate::store::{self, Tx};
 
 /// Body of the request: what is absent stays, what is null goes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyChange {
     /// These aliases and no others.
+    #[schema(value_type = Option<Vec<String>>, max_items = 16)]
     pub aliases: Option<BTreeSet<KeyName>>,
     /// Rotation period.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
     pub rotation_seconds: Option<Option<u64>>,
     /// Originator usage period of the next versions.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
     pub protect_seconds: Option<Option<u64>>,
     /// Recipient usage period of the next versions.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
     pub process_seconds: Option<Option<u64>>,
     /// Uses of the primary version and the next ones.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
     pub uses_limit: Option<Option<u64>>,
     /// The version that protects where none is named. It has to be active.
     pub primary: Option<u32>,

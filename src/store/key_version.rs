@@ -75,7 +75,7 @@ pub struct Made {
 }
 
 /// What would stand still without a key of the design.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Dependants {
     /// Enrolled phones that are not retired.
     pub phones: u64,
