@@ -58,7 +58,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
         .routes(routes!(policies::read_policy))
-        .merge(OpenApiRouter::from(plans::routes()))
+        .routes(routes!(plans::list_plans, plans::propose_plan))
+        .routes(routes!(plans::read_plan))
+        .routes(routes!(plans::read_plan_bundle))
+        .routes(routes!(plans::approve_plan))
+        .routes(routes!(plans::cancel_plan))
+        .routes(routes!(plans::execute_plan))
 }
 
 type Answer<T> = Result<axum::Json<T>, OpError>;
