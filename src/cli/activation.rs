@@ -4,7 +4,8 @@ use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Reach, output};
+use super::output;
+use super::reach::Reach;
 use crate::id::{ActivationId, TerminalId};
 
 /// Activations.

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Reach, output};
+use super::output;
+use super::reach::Reach;
 
 /// The audit log.
 #[derive(Debug, Subcommand)]

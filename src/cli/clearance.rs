@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Reach;
+use super::reach::Reach;
 use crate::id::DeviceId;
 
 /// Clearances.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Reach, output};
+use super::output;
+use super::reach::Reach;
 
 /// The HSM.
 #[derive(Debug, Subcommand)]

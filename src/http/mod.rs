@@ -34,7 +34,7 @@ use metrics::Metrics;
 use problem::Problem;
 use request::{Border, around};
 
-pub use tls::TlsError;
+pub use tls::{TlsError, principal_uri};
 
 /// Why the service cannot listen.
 #[derive(Debug, thiserror::Error)]
