@@ -37,11 +37,6 @@ impl Reach {
         if self.json { output::json(value) } else { output::object(value) }
     }
 
-    /// Prints rows, or the whole answer for machines.
-    pub(super) fn print_table(&self, answer: &Value, headings: &[&str], rows: &[Vec<String>]) {
-        if self.json { output::json(answer) } else { output::table(headings, rows) }
-    }
-
     /// Says at which service, and as whom, something is about to happen.
     pub(super) fn announce(&self, deed: &str) -> anyhow::Result<()> {
         if !self.json {
