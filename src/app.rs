@@ -16,6 +16,9 @@ use crate::ops::authority::{Authorities, AuthorityError};
 use crate::ops::crl::CrlCache;
 use crate::ops::derivation_ids::DerivationIds;
 use crate::ops::error::OpError;
+use crate::ops::officers::{Officers, OfficersError};
+use crate::ops::pins::{PinError, Pins};
+use crate::policies::PolicyFolderError;
 use crate::store::{Store, StoreError};
 
 /// Why the service cannot start. Each says what to do.
@@ -40,6 +43,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The policies of authorization cannot be used.
+    #[error(transparent)]
+    Policies(#[from] PolicyFolderError),
     /// Two principals have the same URI.
     #[error(transparent)]
     Principals(#[from] TwicePrincipal),
@@ -71,6 +77,12 @@ pub enum StartError {
     /// The token does not have the base derivation keys that the configuration names.
     #[error("the token has no base derivation keys with these ids for acquirer {0}: run `tillward init`")]
     AcquirerKeys(String),
+    /// The roster of officers cannot be used.
+    #[error(transparent)]
+    Officers(#[from] OfficersError),
+    /// Policies or officers are not those that were approved.
+    #[error(transparent)]
+    Pinned(#[from] PinError),
     /// Start-up work failed.
     #[error("start-up work failed")]
     Work(#[from] OpError),
@@ -107,6 +119,10 @@ pub struct App {
     pub anchor: Anchor,
     /// The revocation list last signed.
     pub crl: CrlCache,
+    /// Who can approve.
+    pub officers: Arc<Officers>,
+    /// What is on the disk and not in force.
+    pub pins: Pins,
 }
 
 /// Configuration, policy and certificates as the operations want them.
@@ -128,6 +144,8 @@ pub struct Settings {
     pub activation_seconds: i64,
     /// URL of the device listener, for QR payloads.
     pub device_url: String,
+    /// How long a plan stands open, seconds.
+    pub plan_seconds: i64,
 }
 
 /// What does not depend on the token, read once at start.
@@ -139,6 +157,8 @@ pub struct Blueprint {
     pub policy: Arc<AppraisalPolicy>,
     /// URL of the device listener, for QR payloads.
     pub device_url: String,
+    /// Who can approve.
+    pub officers: Arc<Officers>,
 }
 
 impl App {
@@ -148,7 +168,7 @@ impl App {
     /// # Errors
     /// [`StartError`]: an outage, or what does not fit.
     pub async fn bind(store: Store, hsm: Hsm, authz: Arc<Authz>, clock: Clock, blueprint: &Blueprint) -> Result<Self, StartError> {
-        let Blueprint { config, policy, device_url } = blueprint;
+        let Blueprint { config, policy, device_url, officers } = blueprint;
         let authorities = Authorities::load(&store, &hsm).await?;
         if authorities.ends() <= clock.now() {
             return Err(StartError::CertificatesEnded(authorities.ends().rfc3339()));
@@ -182,10 +202,13 @@ impl App {
                 pki: config.pki.clone(),
                 activation_seconds: i64::from(config.activation.hours) * 3600,
                 device_url: device_url.clone(),
+                plan_seconds: i64::from(config.approval.hours) * 3600,
             },
             derivation_ids: DerivationIds::default(),
             anchor: Anchor::default(),
             crl: CrlCache::default(),
+            officers: officers.clone(),
+            pins: Pins::default(),
         };
         crate::ops::reconcile::reconcile(&app).await?;
         app.derivation_ids.open(&app).await?;

@@ -431,6 +431,9 @@ impl Config {
         if self.activation.hours == 0 || self.activation.hours > 24 * 30 {
             return refuse("activation: hours must be 1 to 720".to_owned());
         }
+        if !(1..=336).contains(&self.approval.hours) {
+            return refuse("approval: hours must be 1 to 336".to_owned());
+        }
         let mut names = std::collections::BTreeSet::new();
         let mut ids = std::collections::BTreeSet::new();
         for acquirer in &self.acquirers {

@@ -14,6 +14,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::authority::AuthorityError;
 use crate::ops::error::OpError;
+use crate::ops::officers::Officers;
+use crate::ops::pins;
+use crate::policies::{self, PolicyFolder};
 use crate::store::Store;
 
 /// What there is before the token is.
@@ -25,6 +28,8 @@ pub struct Service {
     pub hsm: Hsm,
     /// Who may do what.
     pub authz: Arc<Authz>,
+    /// Where that is written.
+    pub policies: Arc<PolicyFolder>,
     /// The time.
     pub clock: Clock,
     blueprint: Blueprint,
@@ -41,12 +46,15 @@ impl Service {
         let path = || config.attestation.policy.clone();
         let text = std::fs::read_to_string(path()).map_err(|source| StartError::PolicyFile { path: path(), source })?;
         let policy = Arc::new(AppraisalPolicy::parse(&text).map_err(|source| StartError::Policy { path: path(), source })?);
-        let authz = Arc::new(Authz::new(config.principals.iter().cloned())?);
+        let authz = Arc::new(Authz::by(config.principals.iter().cloned(), policies::configured(&config.authorization)?)?);
+        let policies = Arc::new(PolicyFolder::new(authz.clone(), config.authorization.policies.clone(), clock.now()));
+        let officers = Arc::new(Officers::open(config.approval.officers.as_deref())?);
         let hsm_config = config.hsm_config(executable, false)?;
         let store = Store::open(&config.store.url, config.store.connections).await?;
+        pins::check(&store, &authz, &clock, &officers).await?;
         let hsm = Hsm::open(hsm_config);
-        let blueprint = Blueprint { config: config.clone(), policy, device_url };
-        Ok(Self { store, hsm, authz, clock, blueprint, app: OnceLock::new(), trouble: Mutex::new(None) })
+        let blueprint = Blueprint { config: config.clone(), policy, device_url, officers };
+        Ok(Self { store, hsm, authz, policies, clock, blueprint, app: OnceLock::new(), trouble: Mutex::new(None) })
     }
 
     /// Binds the service to its token, if the HSM serves within `limit`; an HSM that says at once that it does not is not waited for.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
-use p256::pkcs8::DecodePublicKey as _;
+use p256::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, PlanError};
@@ -33,7 +33,7 @@ impl Roster {
     /// [`RosterError`] names the line: two names, two fields, one key a person.
     pub fn parse(text: &str) -> Result<Self, RosterError> {
         let mut officers = BTreeMap::new();
-        let mut keys = BTreeSet::new();
+        let mut keys: Vec<VerifyingKey> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let refused = |problem| RosterError { line: index + 1, problem };
             let line = line.trim();
@@ -43,9 +43,16 @@ impl Roster {
             let (uri, key) = line.split_once(' ').ok_or_else(|| refused("a URI, a blank, a public key"))?;
             let der = data_encoding::BASE64.decode(key.trim().as_bytes()).map_err(|_| refused("the key is not base64"))?;
             let key = VerifyingKey::from_public_key_der(&der).map_err(|_| refused("the key is not EC P-256"))?;
-            // One person with two names would be a quorum.
-            if !keys.insert(der) {
+            if uri.len() > 255 || !uri.contains(':') || !uri.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err(refused("the URI is not one"));
+            }
+            // One person with two names would be a quorum. Points are compared, not encodings: one key has several.
+            if keys.contains(&key) {
                 return Err(refused("the key is another officer's"));
+            }
+            keys.push(key);
+            if keys.len() > LARGEST_ROSTER {
+                return Err(refused("there are more than 64 officers"));
             }
             if officers.insert(uri.to_owned(), key).is_some() {
                 return Err(refused("the officer stands in the file already"));
@@ -63,7 +70,20 @@ impl Roster {
     pub fn key(&self, officer: &str) -> Option<&VerifyingKey> {
         self.0.get(officer)
     }
+
+    /// The key of an officer as a file carries it: `SubjectPublicKeyInfo`, DER.
+    pub fn spki(&self, officer: &str) -> Option<Vec<u8>> {
+        self.key(officer)?.to_public_key_der().ok().map(|der| der.as_bytes().to_vec())
+    }
+
+    /// How many of them can approve what `requester` asks for.
+    pub fn who_can_approve(&self, requester: &str) -> usize {
+        self.officers().filter(|officer| *officer != requester).count()
+    }
 }
+
+/// A roster is a page that people read.
+const LARGEST_ROSTER: usize = 64;
 
 /// An officer's signature over a plan's hash: ECDSA P-256, `r` | `s`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +120,9 @@ pub enum ApprovalError {
         /// The quorum.
         need: u32,
     },
+    /// More than [`MOST`].
+    #[error("more than {MOST} approvals")]
+    TooMany,
     /// The requester approved it.
     #[error("the requester cannot approve")]
     OwnRequest,
@@ -138,6 +161,9 @@ pub fn verify(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, Ap
         return Err(ApprovalError::Expired);
     }
     let mut seen = BTreeSet::new();
+    if approved.approvals.len() > MOST {
+        return Err(ApprovalError::TooMany);
+    }
     for approval in &approved.approvals {
         if !seen.insert(&approval.officer) {
             return Err(ApprovalError::Twice(approval.officer.clone()));
@@ -148,5 +174,11 @@ pub fn verify(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, Ap
     if have < plan.quorum { Err(ApprovalError::TooFew { have, need: plan.quorum }) } else { Ok(plan) }
 }
 
+/// A plan carries so many approvals at most: they all stand in one entry of the audit log.
+pub const MOST: usize = 8;
+
 /// Two machines' clocks differ by less, seconds.
 const CLOCKS: i64 = 300;
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::derivation::Algorithm;
 use crate::ksn::{BdkId, Ikid};
+use crate::managed::{KeyAlgorithm, Purpose};
 
 /// One named check of module, token, PIN, mechanism, key or self-test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,8 @@ pub struct Profile {
     pub session_copies: bool,
     /// Hash of RSA-OAEP, once the transport key is there to try it.
     pub oaep: Option<OaepHash>,
+    /// Managed keys that can be made while the host runs.
+    pub managed: Vec<(Purpose, KeyAlgorithm)>,
 }
 
 /// The host, its module, its token.

@@ -27,6 +27,8 @@ use crate::managed::{KekForm, KekRef, KeyAlgorithm, KeyRef, Purpose, number};
 const HEAD: &str = "tillward-plan 1";
 /// Fewer is not a quorum.
 pub const LEAST_QUORUM: u32 = 2;
+/// A plan carries no more approvals ([`crate::approval::MOST`]).
+pub const MOST_QUORUM: u32 = 8;
 /// A plan stands open this long at most, seconds.
 pub const LONGEST: i64 = 14 * 86_400;
 /// No plan is longer.
@@ -160,8 +162,8 @@ impl Plan {
             return Err(PlanError("expires: after created, and within 14 days"));
         }
         let quorum = lines.count("quorum")?;
-        if quorum < LEAST_QUORUM {
-            return Err(PlanError("quorum: at least 2"));
+        if !(LEAST_QUORUM..=MOST_QUORUM).contains(&quorum) {
+            return Err(PlanError("quorum: 2 to 8"));
         }
         let deed = match lines.value("deed")? {
             "destroy-key" => Deed::DestroyKey(lines.key()?),

@@ -125,7 +125,7 @@ fn plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:[]@!$'()*+,=/".contains(&byte)
 }
 
-fn decode(text: &str) -> Result<String, UriError> {
+pub(crate) fn decode(text: &str) -> Result<String, UriError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

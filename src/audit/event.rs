@@ -83,7 +83,9 @@ impl AuditEvent {
 impl Refusal {
     /// No policy allows it.
     pub fn denied(denied: &Denied, occasion: &Occasion) -> Self {
-        Self::turned_away(denied.caller(), denied.action(), denied.resource(), occasion, Denied::REASON)
+        let Self(mut entry) = Self::turned_away(denied.caller(), denied.action(), denied.resource(), occasion, Denied::REASON);
+        entry.policies = denied.policies().to_vec();
+        Self(entry)
     }
 
     /// It was refused before the question of permission arose: the resource is unknown, for example.
@@ -143,7 +145,7 @@ impl Entry {
         &self.resource
     }
 
-    /// By which policies; none for what was not allowed.
+    /// By which policies: those that allow it, or those that forbid it; none where no policy allows it.
     pub fn policies(&self) -> &[String] {
         &self.policies
     }
@@ -202,7 +204,7 @@ mod tests {
             .authorize(&Caller::System("test"), Action::Reconcile, &Resource::service(), Circumstances::at(UnixTime(0)))
             .expect("allowed");
         let event = Entry::from(AuditEvent::effect(permit, &occasion()).with("found", 3_u64).with("state", "clean"));
-        assert_eq!(event.policies(), ["built-in:system-keeps-house"]);
+        assert_eq!(event.policies(), ["system-keeps-house"]);
         assert_eq!(event.outcome(), Outcome::Effect);
         assert_eq!(event.detail().get("found"), Some(&Fact::from(3_u64)));
     }

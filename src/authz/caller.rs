@@ -4,6 +4,7 @@ use crate::id::{AcquirerId, ActivationId, DeviceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// Who asks. Its text form goes into the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,16 +56,12 @@ impl Role {
     }
 }
 
-/// A configured principal. Only [`super::Authz`] makes one, so that a role is never claimed.
+/// A configured principal. Only [`super::Authz`] makes one, so that a role is never claimed. A copy of it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    uri: PrincipalUri,
-    role: Role,
-    acquirers: BTreeSet<AcquirerId>,
-}
+pub struct Principal(Arc<PrincipalEntry>);
 
 /// A principal as the configuration writes it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrincipalEntry {
     /// The URI in the client certificate's subjectAltName.
@@ -78,22 +75,29 @@ pub struct PrincipalEntry {
 
 impl Principal {
     pub(super) fn new(entry: PrincipalEntry) -> Self {
-        Self { uri: entry.uri, role: entry.role, acquirers: entry.acquirers }
+        Self(Arc::new(entry))
     }
 
     /// The URI of its client certificate.
     pub fn uri(&self) -> &PrincipalUri {
-        &self.uri
+        &self.0.uri
     }
 
     /// Its role.
     pub fn role(&self) -> Role {
-        self.role
+        self.0.role
     }
 
     /// The acquirers it acts for.
     pub fn acquirers(&self) -> &BTreeSet<AcquirerId> {
-        &self.acquirers
+        &self.0.acquirers
+    }
+}
+
+impl Caller {
+    /// The principal, where the caller is one.
+    pub fn principal(&self) -> Option<&Principal> {
+        if let Self::Principal(principal) = self { Some(principal) } else { None }
     }
 }
 
@@ -102,7 +106,7 @@ impl fmt::Display for Caller {
         match self {
             Self::Phone(Phone::Activation(id)) => write!(f, "phone:activation:{id}"),
             Self::Phone(Phone::Device(id)) => write!(f, "phone:device:{id}"),
-            Self::Principal(principal) => write!(f, "{}:{}", principal.role.name(), principal.uri),
+            Self::Principal(principal) => write!(f, "{}:{}", principal.role().name(), principal.uri()),
             Self::System(task) => write!(f, "system:{task}"),
         }
     }
@@ -117,6 +121,13 @@ pub struct PrincipalUri(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a principal's URI: a scheme, a colon, then printable ASCII without spaces, at most 255 characters")]
 pub struct PrincipalUriError;
+
+impl PrincipalUri {
+    /// The URI as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl TryFrom<String> for PrincipalUri {
     type Error = PrincipalUriError;

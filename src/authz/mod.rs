@@ -1,23 +1,44 @@
 //! Who may do what. The border of authorization: [`Authz::authorize`] answers with a [`Permit`] or a [`Denied`], and
-//! nothing outside this module knows how the answer was found. Default deny: what no rule allows is refused.
+//! nothing outside this module knows how the answer was found: by Cedar policies, of which this module alone names the engine
+//! (docs/adr/0014). Default deny: what no policy allows is refused.
 
 mod action;
 mod caller;
+mod check;
+mod engine;
+mod entities;
+mod files;
 mod matrix;
+mod policies;
 mod resource;
+mod samples;
 
 pub use action::Action;
 pub use caller::{Caller, Phone, Principal, PrincipalEntry, PrincipalUri, PrincipalUriError, Role};
+pub use files::{PolicyFiles, SCHEMA, SCHEMA_FILE};
+pub use matrix::matrix;
+pub use policies::{Policies, PolicyProblem, PolicyRefusal, PolicyText};
 pub use resource::{Resource, ResourceKind};
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cedar_policy::Entity;
 
 use crate::clock::UnixTime;
 
-/// The configured principals, and the rules over them.
+/// The configured principals, and the policies over them.
 #[derive(Debug)]
 pub struct Authz {
-    principals: BTreeMap<PrincipalUri, Principal>,
+    principals: BTreeMap<PrincipalUri, Known>,
+    in_force: RwLock<Arc<Policies>>,
+}
+
+/// A configured principal, and what it is to the policies: made once, because making it is the dear part of a decision.
+#[derive(Debug)]
+struct Known {
+    principal: Principal,
+    entity: Option<Entity>,
 }
 
 /// The configured principals contradict each other.
@@ -51,66 +72,96 @@ impl Circumstances {
     }
 }
 
-/// No rule allows it.
+/// No policy allows it, or one forbids it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{caller} may not {action} on {resource}")]
 pub struct Denied {
     caller: Caller,
     action: Action,
     resource: Resource,
+    policies: Vec<String>,
 }
 
 impl Authz {
-    /// The border over the configured principals.
+    /// The border over the configured principals, by the policies that come with Tillward.
+    ///
+    /// # Errors
+    /// As [`Self::by`].
+    pub fn new(entries: impl IntoIterator<Item = PrincipalEntry>) -> Result<Self, TwicePrincipal> {
+        Self::by(entries, Policies::built_in())
+    }
+
+    /// The border over the configured principals, by these policies.
     ///
     /// # Errors
     /// [`TwicePrincipal`] when two entries have the same URI: which of two roles would hold must not depend on their order.
-    pub fn new(entries: impl IntoIterator<Item = PrincipalEntry>) -> Result<Self, TwicePrincipal> {
+    pub fn by(entries: impl IntoIterator<Item = PrincipalEntry>, policies: Policies) -> Result<Self, TwicePrincipal> {
         let mut principals = BTreeMap::new();
         for entry in entries {
             let uri = entry.uri.clone();
-            if principals.insert(uri.clone(), Principal::new(entry)).is_some() {
+            let principal = Principal::new(entry);
+            let entity = policies.entity(&Caller::Principal(principal.clone()));
+            if principals.insert(uri.clone(), Known { principal, entity }).is_some() {
                 return Err(TwicePrincipal(uri));
             }
         }
-        Ok(Self { principals })
+        Ok(Self { principals, in_force: RwLock::new(Arc::new(policies)) })
     }
 
     /// The caller behind a client certificate's subjectAltName URI, if it is configured.
     pub fn identify(&self, uri: &str) -> Option<Caller> {
         let uri = uri.parse::<PrincipalUri>().ok()?;
-        self.principals.get(&uri).cloned().map(Caller::Principal)
+        self.principals.get(&uri).map(|known| Caller::Principal(known.principal.clone()))
     }
 
-    /// How many approvals a plan for this action needs; `None` where no policy allows it or none says how many. Never below two.
+    /// The policies in force.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other policies in force, for every decision from now on. Whether that may be is asked before.
+    pub fn replace(&self, policies: Policies) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
+    }
+
+    /// What tells the policies in force from every other set.
+    pub fn digest(&self) -> [u8; 32] {
+        self.policies().digest()
+    }
+
+    /// How many approvals a plan for this action needs, the largest number that a policy which allows it names; `None` where no policy
+    /// allows it, or none is needed. Never below two.
     pub fn quorum(&self, action: Action) -> Option<u32> {
-        action.needs_a_plan().then_some(tillward_quorum())
+        self.policies().quorum(action)
     }
 
     /// May `caller` do `action` to `resource`, as things are?
     ///
     /// # Errors
-    /// [`Denied`] when no rule allows it, or the action does not apply to this kind of resource.
+    /// [`Denied`] when no policy allows it, one forbids it, one cannot be evaluated, or the action does not apply to this kind of resource.
     pub fn authorize(&self, caller: &Caller, action: Action, resource: &Resource, now: Circumstances) -> Result<Permit, Denied> {
-        let policies = matrix::rules_that_allow(caller, action, resource);
-        let approved = !action.needs_a_plan() || self.quorum(action).is_some_and(|quorum| now.approvals >= quorum);
-        if policies.is_empty() || !approved || !self.still_configured(caller) {
-            return Err(Denied { caller: caller.clone(), action, resource: resource.clone() });
+        let denied = |policies| Denied { caller: caller.clone(), action, resource: resource.clone(), policies };
+        let entity = match caller {
+            Caller::Principal(principal) => match self.principals.get(principal.uri()) {
+                Some(known) if known.principal == *principal => known.entity.as_ref(),
+                // Made by another `Authz`, from an older configuration: it has no standing here.
+                _ => return Err(denied(Vec::new())),
+            },
+            Caller::Phone(_) | Caller::System(_) => None,
+        };
+        let decision = self.policies().engine().decide(caller, entity, action, resource, now);
+        let policies = decision.policies.join(" ");
+        for error in &decision.errors {
+            tracing::error!(%caller, %action, %resource, error, "a policy could not be evaluated: denied");
         }
-        Ok(Permit { caller: caller.clone(), action, resource: resource.clone(), policies })
-    }
-
-    /// A principal made by another `Authz` (an older configuration) has no standing here.
-    fn still_configured(&self, caller: &Caller) -> bool {
-        match caller {
-            Caller::Principal(principal) => self.principals.get(principal.uri()) == Some(principal),
-            Caller::Phone(_) | Caller::System(_) => true,
+        if decision.allowed {
+            tracing::debug!(%caller, %action, %resource, policies, "allowed");
+            Ok(Permit { caller: caller.clone(), action, resource: resource.clone(), policies: decision.policies })
+        } else {
+            tracing::info!(%caller, %action, %resource, policies, "denied");
+            Err(denied(decision.policies))
         }
     }
-}
-
-fn tillward_quorum() -> u32 {
-    2
 }
 
 impl Permit {
@@ -153,6 +204,11 @@ impl Denied {
     pub fn resource(&self) -> &Resource {
         &self.resource
     }
+
+    /// The ids of the policies that forbid it; none where none allows it.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +237,7 @@ mod tests {
         assert_eq!(permit.caller().to_string(), "backend:spiffe://example/back-end");
         assert_eq!(permit.action(), Action::RegisterMerchant);
         assert_eq!(permit.resource().to_string(), "merchant m-1");
-        assert_eq!(permit.policies(), ["built-in:backend-manages-own-acquirer"]);
+        assert_eq!(permit.policies(), ["backend-manages-own-acquirer"]);
     }
 
     #[test]

@@ -36,6 +36,23 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::Merchant,
+        Self::Terminal,
+        Self::Activation,
+        Self::Device,
+        Self::Devices,
+        Self::Audit,
+        Self::Key,
+        Self::Keys,
+        Self::Plan,
+        Self::Policy,
+        Self::Hsm,
+        Self::Crl,
+        Self::Service,
+    ];
+
     /// The name used in the audit log.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,8 +4,7 @@ use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::output;
-use super::reach::Reach;
+use super::{Reach, output};
 use crate::id::{ActivationId, TerminalId};
 
 /// Activations.

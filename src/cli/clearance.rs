@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::reach::Reach;
+use super::Reach;
 use crate::id::DeviceId;
 
 /// Clearances.

@@ -11,10 +11,11 @@ use tillward_device::phone::Phone;
 use tillward_device::qr::Activation as Qr;
 use tillward_device::trust::RootPin;
 
+use super::Reach;
 use super::failure::{Advice, advise};
 use super::output;
 use super::phone::{Line, now, sound_findings, status};
-use super::reach::{Deliberate, Reach};
+use super::reach::Deliberate;
 use crate::id::{DeviceId, TerminalId};
 
 /// Devices.

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::output;
-use super::reach::Reach;
+use super::{Reach, output};
 
 /// The HSM.
 #[derive(Debug, Subcommand)]

@@ -3,8 +3,7 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::output;
-use super::reach::Reach;
+use super::{Reach, output};
 
 /// Keys.
 #[derive(Debug, Subcommand)]

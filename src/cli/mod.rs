@@ -4,8 +4,10 @@
 
 mod activation;
 pub mod api;
+mod approval;
 mod audit;
 mod bench;
+mod ceremony;
 mod clearance;
 mod completion;
 mod demo;
@@ -23,11 +25,13 @@ mod merchant;
 mod output;
 mod payment;
 pub mod phone;
+mod plan;
 mod profile;
 mod progress;
 mod reach;
 mod remedy;
 mod serve;
+pub mod signer;
 mod target;
 mod terminal;
 pub mod workplace;
@@ -38,6 +42,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use failure::Failure;
+use reach::Reach;
 use serde_json::json;
 
 /// What the end of the program says to the one that started it.
@@ -107,6 +112,15 @@ enum Command {
     /// Keys on the token
     #[command(subcommand)]
     Key(key::Key),
+    /// Key ceremonies: rehearse, run, sign, verify
+    #[command(subcommand)]
+    Ceremony(ceremony::Ceremony),
+    /// Plans that several officers have to approve
+    #[command(subcommand)]
+    Plan(plan::Plan),
+    /// Approvals of plans, and their proof
+    #[command(subcommand)]
+    Approval(approval::Approval),
     /// The HSM hosts
     #[command(subcommand)]
     Hsm(hsm::Hsm),
@@ -195,6 +209,9 @@ pub fn run() -> ExitCode {
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
         Command::Key(args) => block_on(key::run(args)),
+        Command::Ceremony(args) => block_on(ceremony::run(args)),
+        Command::Plan(args) => block_on(plan::run(args)),
+        Command::Approval(args) => block_on(approval::run(args)),
         Command::Hsm(args) => block_on(hsm::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Profile(args) => profile::run(args),

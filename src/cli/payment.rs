@@ -7,8 +7,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::failure::Advice;
-use super::output;
-use super::reach::Reach;
+use super::{Reach, output};
 
 /// Payments.
 #[derive(Debug, Subcommand)]

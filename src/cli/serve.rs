@@ -1,5 +1,6 @@
 //! `tillward serve`
 
+mod policies;
 mod reconfigure;
 
 use std::convert::Infallible;
@@ -87,9 +88,11 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
     println!("{}", json!({"serving": addresses}));
     tracing::info!(device = %addresses.device, backend = %addresses.backend, local = %addresses.local, "serving");
     let reconfigured = tokio::spawn(reconfigure::follow(args.config.clone(), text, executable, service.hsm.clone(), hangups));
+    let followed = tokio::spawn(policies::follow(service.clone(), signal(SignalKind::hangup())?));
     let kept = tokio::spawn(keep(service.clone(), stop));
     listeners.serve(service.clone(), &config, stopped).await;
     reconfigured.abort();
+    followed.abort();
     kept.abort();
     // What a keeper gave up half-way is due again when it has ended; what it ended with is how the service ends.
     let failed = kept.await.ok();
@@ -113,7 +116,7 @@ async fn keep(service: Arc<Service>, stop: watch::Sender<bool>) -> StartError {
         }
     };
     tracing::info!("bound to the token");
-    let (never, _) = tokio::join!(keep_house(app.clone()), keep_anchored(app));
+    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_anchored(app.clone()), keep_pinned(app));
     match never {}
 }
 
@@ -135,6 +138,16 @@ async fn keep_house(app: Arc<App>) -> Infallible {
         if let Err(error) = ops::reconcile::purge(&app).await {
             tracing::warn!(%error, "expired challenges could not be purged");
         }
+    }
+}
+
+/// Looks whether what was approved is on the disk, and whether what is there was approved.
+async fn keep_pinned(app: Arc<App>) -> Infallible {
+    let mut looks = tokio::time::interval(Duration::from_secs(2));
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        app.pins.look(&app).await;
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Which {
     environment: Vec<(String, String)>,
 }
 
-fn pair(text: &str) -> Result<(String, String), &'static str> {
+pub(super) fn pair(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("it is not NAME=VALUE"),

@@ -4,9 +4,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::Reach;
 use super::activation;
 use super::failure::Advice;
-use super::reach::{Deliberate, Reach};
+use super::reach::Deliberate;
 use crate::id::{MerchantId, TerminalId};
 
 /// Terminals.

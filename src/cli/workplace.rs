@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    PublicKeyData as _, SanType,
 };
 
 use super::failure::{Advice, advise};
@@ -23,8 +23,15 @@ const SOFTHSM: [&str; 4] = [
     "/usr/local/lib/softhsm/libsofthsm2.so",
 ];
 
-/// The roles that get a client certificate and a profile.
-pub const ROLES: [&str; 4] = ["backend", "operator", "officer", "auditor"];
+/// Who gets a client certificate and a profile. Three officers: two approve, also where the third is the one who asks.
+pub const PEOPLE: [(&str, &str); 6] = [
+    ("backend", "backend"),
+    ("operator", "operator"),
+    ("officer", "officer"),
+    ("officer-2", "officer"),
+    ("officer-3", "officer"),
+    ("auditor", "auditor"),
+];
 
 /// A folder made by [`create`].
 #[derive(Debug, Clone)]
@@ -68,8 +75,8 @@ impl Workplace {
             text.replace_range(start..end, address);
         }
         fs::write(&path, text)?;
-        for role in ROLES {
-            write_profile(&self.dir, role, backend)?;
+        for (name, _) in PEOPLE {
+            write_profile(&self.dir, name, backend)?;
         }
         Ok(())
     }
@@ -139,16 +146,19 @@ address = "127.0.0.1:0"
 [attestation]
 policy = "appraisal.toml"
 
+[approval]
+officers = "officers.txt"
+
 [[acquirer]]
 name = "{acquirer}"
 bdk_pin = "E1000001"
 bdk_data = "E1000002"
 "#
     );
-    for role in ROLES {
+    for (name, role) in PEOPLE {
         let _ =
-            write!(config, "\n[[principal]]\nuri = \"urn:tillward:principal:{role}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n");
-        write_profile(&dir, role, "127.0.0.1:0")?;
+            write!(config, "\n[[principal]]\nuri = \"urn:tillward:principal:{name}\"\nrole = \"{role}\"\nacquirers = [\"{acquirer}\"]\n");
+        write_profile(&dir, name, "127.0.0.1:0")?;
     }
     fs::write(dir.join("tillward.toml"), config)?;
     Ok(Workplace { dir })
@@ -170,8 +180,9 @@ fn secret_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 }
 
 /// A throw-away authority, a server certificate for loopback and one client certificate a role.
-fn tls(dir: &Path) -> anyhow::Result<()> {
-    let dir = dir.join("tls");
+/// And the officers' file, with the public keys of theirs.
+fn tls(above: &Path) -> anyhow::Result<()> {
+    let dir = above.join("tls");
     let name = |common: &str| {
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, common);
@@ -186,23 +197,30 @@ fn tls(dir: &Path) -> anyhow::Result<()> {
     fs::write(dir.join("ca.pem"), ca_certificate.pem())?;
     let issuer = Issuer::from_params(&ca, &ca_key);
 
-    let leaf = |file: &str, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose| -> anyhow::Result<()> {
+    let leaf = |file: &str, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose| -> anyhow::Result<Vec<u8>> {
         let key = KeyPair::generate()?;
         params.distinguished_name = name(file);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         fs::write(dir.join(format!("{file}.pem")), params.signed_by(&key, &issuer)?.pem())?;
-        secret_file(&dir.join(format!("{file}-key.pem")), key.serialize_pem().as_bytes())
+        secret_file(&dir.join(format!("{file}-key.pem")), key.serialize_pem().as_bytes())?;
+        Ok(key.subject_public_key_info())
     };
     leaf(
         "server",
         CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])?,
         ExtendedKeyUsagePurpose::ServerAuth,
     )?;
-    for role in ROLES {
+    let mut officers = String::from("# Who can approve a plan: URI of the principal, public key. docs/approvals.md\n");
+    for (name, role) in PEOPLE {
+        let uri = format!("urn:tillward:principal:{name}");
         let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(format!("urn:tillward:principal:{role}").try_into()?)];
-        leaf(role, params, ExtendedKeyUsagePurpose::ClientAuth)?;
+        params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into()?)];
+        let public = leaf(name, params, ExtendedKeyUsagePurpose::ClientAuth)?;
+        if role == "officer" {
+            let _ = writeln!(officers, "{uri} {}", data_encoding::BASE64.encode(&public));
+        }
     }
+    fs::write(above.join("officers.txt"), officers)?;
     Ok(())
 }

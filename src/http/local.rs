@@ -1,5 +1,6 @@
 //! The local listener: health, readiness, metrics. Loopback only.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -35,8 +36,19 @@ async fn ready(readiness: Arc<Readiness>, State(service): State<Arc<Service>>) -
     response
 }
 
+/// Which policies are in force, and whether others wait in the folder.
+fn policies(text: &mut String, service: &Service) {
+    let standing = service.policies.standing();
+    let digest = data_encoding::HEXLOWER.encode(&service.authz.digest());
+    let _ = writeln!(text, "# TYPE tillward_policies_info gauge\ntillward_policies_info{{digest=\"{digest}\"}} 1");
+    let _ = writeln!(text, "# TYPE tillward_policies_replaced_total counter\ntillward_policies_replaced_total {}", standing.replaced);
+    let refused = u8::from(standing.trouble.is_some());
+    let _ = writeln!(text, "# TYPE tillward_policies_not_in_force gauge\ntillward_policies_not_in_force {refused}");
+}
+
 fn all(metrics: &Metrics, service: &Service) -> String {
     let mut text = metrics.render();
     hsm_metrics::render(&mut text, &service.hsm.view(), &service.hsm.calls());
+    policies(&mut text, service);
     text
 }

@@ -27,6 +27,7 @@ use crate::pki::names::Service;
 use crate::pki::profile::Profile;
 use crate::pki::serial::Serial;
 use crate::pki::tbs::LintedTbs;
+use crate::policies;
 use crate::store::{Authority, Store};
 
 /// What `init` found and made.
@@ -71,6 +72,8 @@ pub async fn init(
 }
 
 async fn steps(config: &Config, hsm: &Hsm, so_pin: Option<&Path>, accept_restored: bool, clock: &Clock) -> Result<Initialised, StartError> {
+    // What would stop the last step stops before the first.
+    policies::configured(&config.authorization)?;
     // 1
     let token_made = match so_pin {
         Some(path) if hsm.status().await?.token.is_none() => {
@@ -95,14 +98,7 @@ async fn steps(config: &Config, hsm: &Hsm, so_pin: Option<&Path>, accept_restore
         Some(refused) => return Err(refused),
     };
     // 4
-    let (authorities, certificates_made) = match Authorities::load(&store, hsm).await {
-        Ok(there) => (there, false),
-        Err(AuthorityError::Missing(_)) => {
-            work.make_certificates().await?;
-            (Authorities::load(&store, hsm).await?, true)
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let (authorities, certificates_made) = work.certificates().await?;
     store.close().await;
     Ok(Initialised {
         token_made,
@@ -113,17 +109,20 @@ async fn steps(config: &Config, hsm: &Hsm, so_pin: Option<&Path>, accept_restore
     })
 }
 
-struct Work<'a> {
-    hsm: &'a Hsm,
-    store: &'a Store,
-    clock: &'a Clock,
-    config: &'a Config,
+/// What the work on a token and its database needs.
+pub(super) struct Work<'a> {
+    pub(super) hsm: &'a Hsm,
+    pub(super) store: &'a Store,
+    pub(super) clock: &'a Clock,
+    pub(super) config: &'a Config,
 }
 
 impl Work<'_> {
-    fn permit(&self, action: Action) -> Result<(Permit, Occasion), OpError> {
+    pub(super) fn permit(&self, action: Action) -> Result<(Permit, Occasion), OpError> {
         let context = Context::of_the_service()?;
-        let authz = Authz::new([]).map_err(|error| OpError::internal("asking for a permit", error))?;
+        let policies =
+            policies::configured(&self.config.authorization).map_err(|error| OpError::internal("reading the policies", error))?;
+        let authz = Authz::by([], policies).map_err(|error| OpError::internal("asking for a permit", error))?;
         let permit = authz
             .authorize(&Caller::System("init"), action, &Resource::service(), Circumstances::at(self.clock.now()))
             .map_err(|error| OpError::internal("asking for a permit", error))?;
@@ -148,6 +147,18 @@ impl Work<'_> {
             .with("devices_suspended", devices_suspended);
         tx.commit(event).await?;
         Ok(Restored { activations_revoked, devices_suspended })
+    }
+
+    /// The certificates, made where there are none; and whether they were.
+    pub(super) async fn certificates(&self) -> Result<(Authorities, bool), StartError> {
+        match Authorities::load(self.store, self.hsm).await {
+            Ok(there) => Ok((there, false)),
+            Err(AuthorityError::Missing(_)) => {
+                self.make_certificates().await?;
+                Ok((Authorities::load(self.store, self.hsm).await?, true))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn make_certificates(&self) -> Result<(), OpError> {

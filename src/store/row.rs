@@ -70,6 +70,10 @@ impl Row {
         self.get(column)
     }
 
+    pub(super) fn optional_bytes(&self, column: impl Column) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(column)
+    }
+
     /// Bytes of one length only.
     pub(super) fn array<const N: usize>(&self, column: impl Column) -> Result<[u8; N], StoreError> {
         self.get::<&[u8]>(column)?.try_into().map_err(|_| self.corrupt(column))
@@ -91,6 +95,10 @@ impl Row {
     /// A whole number in the range of its type.
     pub(super) fn number<T: TryFrom<i64>>(&self, column: impl Column) -> Result<T, StoreError> {
         T::try_from(self.get(column)?).map_err(|_| self.corrupt(column))
+    }
+
+    pub(super) fn optional_number<T: TryFrom<i64>>(&self, column: impl Column) -> Result<Option<T>, StoreError> {
+        self.get::<Option<i64>>(column)?.map(|number| T::try_from(number).map_err(|_| self.corrupt(column))).transpose()
     }
 
     pub(super) fn time(&self, column: impl Column) -> Result<UnixTime, StoreError> {

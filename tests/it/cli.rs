@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 18] = [
+const NOUNS: [&str; 21] = [
     "demo",
     "new",
     "init",
@@ -27,6 +27,9 @@ const NOUNS: [&str; 18] = [
     "clearance",
     "payment",
     "key",
+    "ceremony",
+    "plan",
+    "approval",
     "hsm",
     "audit",
     "profile",

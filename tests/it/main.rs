@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_input;
+mod ceremony;
 mod cli;
 mod container;
 mod doctor;

@@ -1,6 +1,6 @@
 //! One generation of the host's view of the token: sessions, handles, capabilities. A recovery makes the next one.
 
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
@@ -43,13 +43,22 @@ impl Context {
     }
 
     /// Held while objects are searched.
-    pub(super) fn searching(&self) -> RwLockReadGuard<'_, ()> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn searching(&self, session: &Session) -> RwLockReadGuard<'_, ()> {
+        session.pause(|| self.objects.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same, where nobody makes or destroys an object just now.
+    pub(super) fn try_searching(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        match self.objects.try_read() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Held while a token object is made or destroyed.
-    pub(super) fn changing(&self) -> RwLockWriteGuard<'_, ()> {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn changing(&self, session: &Session) -> RwLockWriteGuard<'_, ()> {
+        session.pause(|| self.objects.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the token really works: a signature of a token key, verified in software. The calls that are usually taken for a

@@ -63,7 +63,7 @@ pub(super) fn init_token(host: &Host, inner: &Inner, so_pin: &Path) -> Result<An
 /// Makes the keys that are missing. The workers' ring was read at start, so the process ends after it has made one.
 pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spec: &KeySpec) -> Result<Answer, Fault> {
     let wanted = designs(context, spec)?;
-    let _guard = context.changing();
+    let _guard = context.changing(session);
     // As the token is now: another ceremony may have been here since the start.
     let (ring, findings) = ring::load(session)?;
     let mut records = Vec::with_capacity(wanted.len());
@@ -86,10 +86,7 @@ pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spe
         }
     }
     let made: usize = missing.iter().map(|design| if design.is_pair() { 2 } else { 1 }).sum();
-    let used = host.counters.objects.load(std::sync::atomic::Ordering::Relaxed);
-    if let Some(most) = host.args.objects.filter(|most| used.saturating_add(u64::try_from(made).unwrap_or(u64::MAX)) > *most) {
-        return Err(Refusal::ObjectBudget { used, most }.into());
-    }
+    demand_room(host, made)?;
     for design in missing {
         host.end();
         let key = make(session, &context.profile, design)?;
@@ -97,6 +94,15 @@ pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spe
         records.push(ring::record(session, &key, true)?);
     }
     Ok(Answer::Keys(records))
+}
+
+/// Room for so many more token objects than there were when they were counted last.
+pub(super) fn demand_room(host: &Host, more: usize) -> Result<(), Fault> {
+    let used = host.counters.objects.load(std::sync::atomic::Ordering::Relaxed);
+    match host.args.objects.filter(|most| used.saturating_add(u64::try_from(more).unwrap_or(u64::MAX)) > *most) {
+        Some(most) => Err(Refusal::ObjectBudget { used, most }.into()),
+        None => Ok(()),
+    }
 }
 
 fn differs(design: &Design, difference: &str) -> Fault {
@@ -155,7 +161,7 @@ pub(super) fn generate(
 }
 
 /// Generate, read back, prove. What fails is destroyed again.
-fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
+pub(super) fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
     let id = session.generate_random_vec(16)?;
     let (handle, public) = generate(session, profile, design, &id)?;
     let made = accept(session, profile, design, &id, handle, public);
@@ -206,7 +212,7 @@ fn accept(
 
 /// Every key of the token as it is now.
 pub(super) fn inventory(context: &Context, session: &Session) -> Result<Answer, Fault> {
-    let _guard = context.searching();
+    let _guard = context.searching(session);
     let (ring, _) = ring::load(session)?;
     let records: Result<Vec<KeyRecord>, Error> = ring.keys().map(|key| ring::record(session, key, false)).collect();
     Ok(Answer::Keys(records?))

@@ -42,6 +42,15 @@ pub(super) fn is_about_the_pin(error: &Error) -> bool {
     rule(error).action == Action::AskOperator
 }
 
+/// Whether a handle is not one any more: the object was destroyed, or the login is lost.
+pub(super) fn is_stale(error: &Error) -> bool {
+    use RvError as R;
+    matches!(
+        error,
+        Error::Pkcs11(R::ObjectHandleInvalid | R::KeyHandleInvalid | R::WrappingKeyHandleInvalid | R::UnwrappingKeyHandleInvalid, _)
+    )
+}
+
 /// Why an operation stopped: the host's own decision, or the module's.
 #[derive(Debug)]
 pub(super) enum Fault {

@@ -12,16 +12,17 @@ use super::context::{Context, copy_hot_keys};
 use super::keeper::{Host, Inner, lock};
 use super::pool::{Pool, Session};
 use super::view::Known;
-use super::{fault, module, profile, prove, ring, selftest, templates};
+use super::{fault, managed, module, profile, prove, ring, selftest, templates};
 use crate::model::{Finding, Profile};
 
 /// The finding that goes with the transport key.
 const OAEP: &str = "mechanism:RSA-OAEP";
 
 /// Probes the module, and tests it by known answers.
-fn test(pool: &Pool, findings: &mut Vec<Finding>) -> Result<Profile, Error> {
+fn test(module: &Pkcs11, slot: Slot, pool: &Pool, findings: &mut Vec<Finding>) -> Result<Profile, Error> {
     // A probe leaves errors behind, so its session is not used for anything else.
-    let profile = profile::probe(&pool.aside()?);
+    let mut profile = profile::probe(&pool.aside()?);
+    profile.managed = managed::offers::probe(module, slot, &pool.aside()?, &profile);
     findings.push(match profile.kwp {
         Some(number) => Finding::passed("mechanism:AES-KWP", format!("{number:#06x}")),
         None => Finding::failed("mechanism:AES-KWP", None, "neither 0x210B nor 0x210A is RFC 5649: the main job needs it"),
@@ -172,7 +173,7 @@ impl Host {
             profile
         } else {
             findings.extend(profile::mechanisms(&module, slot));
-            test(&pool, findings).map_err(failed("token"))?
+            test(&module, slot, &pool, findings).map_err(failed("token"))?
         };
 
         let session = pool.aside().map_err(failed("token"))?;

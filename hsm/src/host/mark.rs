@@ -30,7 +30,7 @@ fn read(session: &Session, label: &str) -> Result<(Vec<ObjectHandle>, Option<u32
 
 pub(super) fn get(context: &Context, session: &Session, acquirer: &str) -> Result<Answer, Fault> {
     let label = label(acquirer)?;
-    let _guard = context.searching();
+    let _guard = context.searching(session);
     let (_, mark) = read(session, &label)?;
     if mark.is_none() {
         context.demand_login(session)?;
@@ -46,7 +46,7 @@ pub(super) fn reserve(context: &Context, session: &Session, acquirer: &str, expe
         return Err(Fault::input("count"));
     }
     let mark = expect.checked_add(count).ok_or(Refusal::MarkExhausted)?;
-    let _guard = context.changing();
+    let _guard = context.changing(session);
     let (old, token_mark) = read(session, &label)?;
     if let Some(token_mark) = token_mark.filter(|token_mark| *token_mark > expect) {
         return Err(Refusal::MarkAhead { token_mark }.into());

@@ -52,6 +52,16 @@ impl Session {
         self.counters.made.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The next calls may take so much longer than others.
+    pub(super) fn allow(&self, longer: Duration) {
+        self.beat.allow(longer);
+    }
+
+    /// Waits for something else than the module.
+    pub(super) fn pause<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.beat.pause(wait)
+    }
+
     /// How many token objects there are.
     pub(super) fn saw(&self, objects: usize) {
         self.counters.objects.store(u64::try_from(objects).unwrap_or(u64::MAX), Ordering::Relaxed);

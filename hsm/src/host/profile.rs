@@ -90,6 +90,7 @@ pub(super) fn probe(session: &Session) -> Profile {
         copies_sealed: copies_stay_sealed(session).unwrap_or(false),
         session_copies: false,
         oaep: None,
+        managed: Vec::new(),
     };
     if let Some(kwp) = profile.kwp {
         profile.value_len_on_unwrap = unwraps(session, kwp, false).is_err() && unwraps(session, kwp, true).is_ok();

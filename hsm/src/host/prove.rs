@@ -6,6 +6,7 @@ use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::ObjectHandle;
 
 use super::ffi;
+use super::managed::{use_aead, use_sign, use_wrap};
 use super::object::{self, Ephemeral};
 use super::pool::Session;
 use super::profile::{self, KEY, ed25519};
@@ -14,6 +15,7 @@ use super::ring::{Key, Ring};
 use super::templates::{self, Use};
 use crate::agreement;
 use crate::derivation::{Algorithm, Usage};
+use crate::managed::SignatureScheme;
 use crate::model::{Finding, KeyKind, OaepHash, Profile};
 
 /// Why a key is not proven: it failed at something, or the module did.
@@ -37,6 +39,7 @@ fn demand(holds: bool, what: &'static str) -> Result<(), Unproven> {
 pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {
     match (key.design.kind, key.design.usage) {
         (KeyKind::GenericSecret, _) => hmac(session, key),
+        (KeyKind::Rsa, Use { sign: true, .. }) => rsa(session, key),
         (KeyKind::Rsa, _) => demand(oaep(session, profile, key).is_some(), "unwrapping what its public half wrapped"),
         (KeyKind::P256, Use { derive: true, .. }) => {
             let public = key.public.as_ref().map(|(_, public)| public).ok_or(Unproven::At("having a public half"))?;
@@ -46,7 +49,11 @@ pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(
         (KeyKind::P384, _) => ecdsa(session, key, &[0x5A; 48]),
         (KeyKind::Ed25519, _) => eddsa(session, key),
         (KeyKind::Aes, Use { derive: true, .. }) => derives(session, key),
+        (KeyKind::Aes, Use { wrap: true, .. }) if key.design.unwraps == Some(templates::managed::CALLERS) => {
+            wraps_for_callers(session, profile, key)
+        }
         (KeyKind::Aes, Use { wrap: true, .. }) => wraps(session, profile, key),
+        (KeyKind::Aes, Use { encrypt: true, .. }) => seals(session, key),
         (KeyKind::Aes, _) => cmac(session, key),
     }
 }
@@ -79,6 +86,38 @@ fn eddsa(session: &Session, key: &Key) -> Result<(), Unproven> {
     let signature = session.sign(&ed25519(), key.handle.on(session)?, b"one")?;
     let verifies = |message: &[u8]| public.on(session).and_then(|public| session.verify(&ed25519(), public, message, &signature)).is_ok();
     demand(signature.len() == 64 && verifies(b"one") && !verifies(b"other"), "a signature that verifies")
+}
+
+/// By both schemes: a signature is verified where it is made.
+fn rsa(session: &Session, key: &Key) -> Result<(), Unproven> {
+    for scheme in [SignatureScheme::Ps256, SignatureScheme::Rs256] {
+        let signature = use_sign::signature(session, key, scheme, &[0x5A; 32])?;
+        demand(!use_sign::verifies(session, key, scheme, &[0xA5; 32], &signature)?, "a signature over one digest alone")?;
+    }
+    Ok(())
+}
+
+fn seals(session: &Session, key: &Key) -> Result<(), Unproven> {
+    let handle = key.handle.on(session)?;
+    let mut sealed = use_aead::seal(session, handle, b"one", &KEY)?;
+    demand(use_aead::unseal(session, handle, b"other", &sealed).is_err(), "refusing other associated data")?;
+    if let Some(last) = sealed.last_mut() {
+        *last ^= 1;
+    }
+    demand(use_aead::unseal(session, handle, b"one", &sealed).is_err(), "refusing a wrong tag")
+}
+
+/// What a caller brings goes in and comes back; as a key that could be used or stored it does not.
+fn wraps_for_callers(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {
+    let (handle, kwp) = (key.handle.on(session)?, profile.kwp.map(ffi::plain).ok_or(Unproven::At("AES-KWP: the module has none"))?);
+    let wrapped = use_wrap::wrap_material(session, profile, handle, &KEY)?;
+    demand(use_wrap::unwrap_material(session, profile, handle, &wrapped)?.0 == KEY, "unwrapping what it wrapped")?;
+    for usage in [templates::SIGN, templates::DERIVE, templates::NOTHING] {
+        let template = templates::probe_unwrapped(usage, false, profile.value_len_on_unwrap);
+        let other = session.unwrap_key(&kwp, handle, &wrapped, &template).map(|other| Ephemeral::new(session, other));
+        demand(!profile.unwrap_template || other.is_err(), "refusing to bring in a key that can be used")?;
+    }
+    Ok(())
 }
 
 fn derives(session: &Session, key: &Key) -> Result<(), Unproven> {

@@ -6,14 +6,17 @@ use der::asn1::{BitString, Null, OctetStringRef, UintRef};
 use der::oid::ObjectIdentifier;
 use der::{Any, Decode, Encode, Sequence};
 use p256::pkcs8::EncodePublicKey;
+use rsa::pkcs8::DecodePublicKey;
+use sha2::Sha256;
 use spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use super::object::bytes;
 use super::pool::Session;
 use super::templates;
+use crate::managed::SignatureScheme;
 use crate::model::KeyKind;
 
-/// A public key in its DER form; ECDSA keys can verify.
+/// A public key in its DER form; ECDSA and RSA keys can verify.
 #[derive(Debug, Clone)]
 pub(super) struct PublicKey {
     pub(super) spki: Vec<u8>,
@@ -24,6 +27,7 @@ pub(super) struct PublicKey {
 enum Verifying {
     P256(p256::ecdsa::VerifyingKey),
     P384(p384::ecdsa::VerifyingKey),
+    Rsa(Box<rsa::RsaPublicKey>),
     /// Verified on the token where needed.
     Elsewhere,
 }
@@ -49,7 +53,17 @@ impl PublicKey {
             Verifying::P384(key) => {
                 p384::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok())
             }
-            Verifying::Elsewhere => false,
+            Verifying::Rsa(_) | Verifying::Elsewhere => false,
+        }
+    }
+
+    /// Whether `signature` is over `digest` by that scheme. False for a key of another, and for Ed25519.
+    pub(super) fn verifies_as(&self, scheme: SignatureScheme, digest: &[u8], signature: &[u8]) -> bool {
+        match (scheme, &self.verifying) {
+            (SignatureScheme::Es256, Verifying::P256(_)) | (SignatureScheme::Es384, Verifying::P384(_)) => self.verifies(digest, signature),
+            (SignatureScheme::Ps256, Verifying::Rsa(key)) => key.verify(rsa::Pss::<Sha256>::new(), digest, signature).is_ok(),
+            (SignatureScheme::Rs256, Verifying::Rsa(key)) => key.verify(rsa::Pkcs1v15Sign::new::<Sha256>(), digest, signature).is_ok(),
+            _ => false,
         }
     }
 
@@ -78,7 +92,9 @@ pub(super) fn read(session: &Session, object: ObjectHandle, kind: KeyKind) -> Re
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<PublicKey> {
     let key = RsaPublicKey { modulus: UintRef::new(modulus).ok()?, exponent: UintRef::new(exponent).ok()? }.to_der().ok()?;
     let algorithm = AlgorithmIdentifierOwned { oid: RSA_ENCRYPTION, parameters: Some(Any::from(Null)) };
-    info(algorithm, &key)
+    let public = info(algorithm, &key)?;
+    let key = rsa::RsaPublicKey::from_public_key_der(&public.spki).ok()?;
+    Some(PublicKey { verifying: Verifying::Rsa(Box::new(key)), ..public })
 }
 
 fn info(algorithm: AlgorithmIdentifierOwned, key: &[u8]) -> Option<PublicKey> {

@@ -7,6 +7,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use sha2::{Digest, Sha256};
 
 use super::fault::{self, Fault};
+use super::managed::shelf::Shelf;
 use super::object;
 use super::pool::{Handle, Session};
 use super::public::{self, PublicKey};
@@ -43,11 +44,17 @@ pub(super) struct Bdk {
 pub(super) struct Ring {
     keys: BTreeMap<String, Key>,
     bdks: HashMap<BdkId, Bdk>,
+    /// Those that come and go while hosts run.
+    pub(super) shelf: Shelf,
 }
 
+/// The token objects of one label.
+pub(super) type Objects = Vec<Found>;
+
 /// A token object of one of our labels.
-struct Found {
-    handle: ObjectHandle,
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) handle: ObjectHandle,
     class: ObjectClass,
     id: Option<Vec<u8>>,
 }
@@ -114,21 +121,49 @@ impl Ring {
     }
 }
 
-/// Looks at every key object of the token once. Gives the ring and a finding for each key, missing ones too.
-pub(super) fn load(session: &Session) -> Result<(Ring, Vec<Finding>), Error> {
-    let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+/// Every key object of the token that bears a label of ours. One that goes while it is looked at is not there.
+pub(super) fn list(session: &Session) -> Result<BTreeMap<String, Objects>, Error> {
+    let mut found: BTreeMap<String, Objects> = BTreeMap::new();
     session.saw(session.find_objects(&[Attribute::Token(true)])?.len());
     for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
-            let label = object::bytes(session, handle, AttributeType::Label)?.unwrap_or_default();
+            let label = match object::bytes(session, handle, AttributeType::Label) {
+                Err(error) if fault::is_stale(&error) => continue,
+                label => label?.unwrap_or_default(),
+            };
             let Ok(label) = String::from_utf8(label) else { continue };
-            if !templates::designs(&label).is_empty() {
-                let id = object::bytes(session, handle, AttributeType::Id)?;
-                found.entry(label).or_default().push(Found { handle, class, id });
+            if templates::designs(&label).is_empty() {
+                continue;
+            }
+            match object::bytes(session, handle, AttributeType::Id) {
+                Err(error) if fault::is_stale(&error) => {}
+                id => found.entry(label).or_default().push(Found { handle, class, id: id? }),
             }
         }
     }
-    let (mut ring, mut findings) = (Ring::default(), Vec::new());
+    Ok(found)
+}
+
+/// The key objects of one label.
+pub(super) fn find(session: &Session, label: &str) -> Result<Objects, Error> {
+    let mut found = Vec::new();
+    for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        let wanted = [Attribute::Class(class), Attribute::Token(true), Attribute::Label(label.as_bytes().to_vec())];
+        for handle in session.find_objects(&wanted)? {
+            match object::bytes(session, handle, AttributeType::Id) {
+                Err(error) if fault::is_stale(&error) => {}
+                id => found.push(Found { handle, class, id: id? }),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Looks at every key object of the token once. Gives the ring and a finding for each key that a token must have, missing ones too.
+pub(super) fn load(session: &Session) -> Result<(Ring, Vec<Finding>), Error> {
+    let (managed, found): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        list(session)?.into_iter().partition(|(label, _)| templates::managed::is_managed(label));
+    let (mut ring, mut findings) = (Ring { shelf: Shelf::of(managed), ..Ring::default() }, Vec::new());
     for label in templates::FIXED {
         if !found.contains_key(label) {
             findings.push(Finding::failed(format!("key:{label}"), None, "the token does not have it: `tillward init` makes it"));
@@ -149,7 +184,7 @@ pub(super) fn load(session: &Session) -> Result<(Ring, Vec<Finding>), Error> {
 }
 
 /// The key that these objects of one label are, if they are exactly one key as designed.
-fn recognise(session: &Session, label: &str, objects: &[Found]) -> Result<Key, Fault> {
+pub(super) fn recognise(session: &Session, label: &str, objects: &[Found]) -> Result<Key, Fault> {
     let differs = |difference: &str| Fault::from(Refusal::KeyDiffers { label: label.to_owned(), difference: difference.to_owned() });
     let one = |class: ObjectClass| {
         let mut of_class = objects.iter().filter(|object| object.class == class);

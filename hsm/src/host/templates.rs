@@ -5,8 +5,13 @@
 
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
-use cryptoki_sys::{CKM_AES_CMAC, CKM_AES_ECB_ENCRYPT_DATA, CKM_ECDH1_DERIVE, CKM_ECDSA, CKM_EDDSA, CKM_RSA_PKCS_OAEP, CKM_SHA256_HMAC};
+use cryptoki_sys::{
+    CKM_AES_CMAC, CKM_AES_ECB_ENCRYPT_DATA, CKM_AES_GCM, CKM_ECDH1_DERIVE, CKM_ECDSA, CKM_EDDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP,
+    CKM_RSA_PKCS_PSS, CKM_SHA256_HMAC,
+};
 use der::asn1::ObjectIdentifier;
+
+pub(super) mod managed;
 
 use super::ffi;
 use crate::derivation::Algorithm;
@@ -139,7 +144,7 @@ pub(super) fn designs(label: &str) -> Vec<Design> {
         AUDIT_SIGNING => vec![signing(KeyKind::Ed25519, 256, false), signing(KeyKind::P256, 256, false)],
         _ => match parse_bdk(label) {
             Some(_) => [128, 256].map(|bits| Design { derives: Some(BELOW_BDK), ..design(KeyKind::Aes, bits, DERIVE, NOTHING) }).into(),
-            None => Vec::new(),
+            None => managed::design(label).into_iter().collect(),
         },
     }
 }
@@ -192,14 +197,16 @@ impl Design {
     /// The mechanisms that the key may be used with.
     fn mechanisms(&self, profile: &Profile) -> Vec<MechanismType> {
         let numbers = match (self.kind, self.usage) {
-            (KeyKind::GenericSecret, _) => Some(CKM_SHA256_HMAC),
-            (KeyKind::Rsa, _) => Some(CKM_RSA_PKCS_OAEP),
-            (KeyKind::P256, Use { derive: true, .. }) => Some(CKM_ECDH1_DERIVE),
-            (KeyKind::P256 | KeyKind::P384, _) => Some(CKM_ECDSA),
-            (KeyKind::Ed25519, _) => Some(CKM_EDDSA),
-            (KeyKind::Aes, Use { derive: true, .. }) => Some(CKM_AES_ECB_ENCRYPT_DATA),
-            (KeyKind::Aes, Use { wrap: true, .. }) => profile.kwp,
-            (KeyKind::Aes, _) => Some(CKM_AES_CMAC),
+            (KeyKind::GenericSecret, _) => vec![CKM_SHA256_HMAC],
+            (KeyKind::Rsa, Use { sign: true, .. }) => vec![CKM_RSA_PKCS_PSS, CKM_RSA_PKCS],
+            (KeyKind::Rsa, _) => vec![CKM_RSA_PKCS_OAEP],
+            (KeyKind::P256, Use { derive: true, .. }) => vec![CKM_ECDH1_DERIVE],
+            (KeyKind::P256 | KeyKind::P384, _) => vec![CKM_ECDSA],
+            (KeyKind::Ed25519, _) => vec![CKM_EDDSA],
+            (KeyKind::Aes, Use { derive: true, .. }) => vec![CKM_AES_ECB_ENCRYPT_DATA],
+            (KeyKind::Aes, Use { wrap: true, .. }) => profile.kwp.into_iter().collect(),
+            (KeyKind::Aes, Use { encrypt: true, .. }) => vec![CKM_AES_GCM],
+            (KeyKind::Aes, _) => vec![CKM_AES_CMAC],
         };
         numbers.into_iter().map(ffi::mechanism_type).collect()
     }
@@ -479,9 +486,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_template_ends_with_its_seal() {
-        let profile = Profile {
+    /// A module that can do everything.
+    pub(super) fn profile() -> Profile {
+        Profile {
             kwp: Some(0x210B),
             value_len_on_unwrap: true,
             allowed_mechanisms: true,
@@ -493,7 +500,13 @@ mod tests {
             copies_sealed: true,
             session_copies: true,
             oaep: None,
-        };
+            managed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_template_ends_with_its_seal() {
+        let profile = profile();
         let mut templates: Vec<_> = FIXED
             .into_iter()
             .chain(OPTIONAL)

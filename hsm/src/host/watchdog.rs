@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Beat {
     began: Instant,
     limit: Duration,
+    /// What the operation that the thread is at may take beyond the limit, milliseconds.
+    longer: AtomicU64,
     since: AtomicU64,
 }
 
@@ -17,13 +19,14 @@ pub(super) struct Watched(Arc<Beat>);
 impl Drop for Watched {
     fn drop(&mut self) {
         self.0.since.store(0, Ordering::SeqCst);
+        self.0.longer.store(0, Ordering::SeqCst);
     }
 }
 
 impl Beat {
     /// Of a thread whose calls may take so long.
     pub(super) fn new(limit: Duration) -> Arc<Self> {
-        Arc::new(Self { began: Instant::now(), limit, since: AtomicU64::new(0) })
+        Arc::new(Self { began: Instant::now(), limit, longer: AtomicU64::new(0), since: AtomicU64::new(0) })
     }
 
     fn now(&self) -> u64 {
@@ -43,9 +46,25 @@ impl Beat {
         }
     }
 
+    /// A call of this operation may take so much longer than others: an RSA key is looked for until it is found.
+    pub(super) fn allow(&self, longer: Duration) {
+        self.longer.store(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    /// Waits outside of the module for what another thread holds: no call of this thread hangs meanwhile.
+    pub(super) fn pause<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let inside = self.since.swap(0, Ordering::SeqCst) > 0;
+        let waited = wait();
+        if inside {
+            self.since.store(self.now(), Ordering::SeqCst);
+        }
+        waited
+    }
+
     fn is_stuck(&self) -> bool {
         let since = self.since.load(Ordering::SeqCst);
-        since > 0 && self.now().saturating_sub(since) > u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX)
+        let limit = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX).saturating_add(self.longer.load(Ordering::SeqCst));
+        since > 0 && self.now().saturating_sub(since) > limit
     }
 }
 
@@ -123,6 +142,21 @@ mod tests {
         }
         watchdog.keeper.tick();
         assert!(!watchdog.is_stuck(), "nobody is inside");
+    }
+
+    #[test]
+    fn who_waits_outside_or_was_allowed_more_time_is_not_stuck() {
+        let watchdog = Watchdog::new(1, Duration::ZERO, Beat::new(Duration::ZERO));
+        let beat = &watchdog.workers()[0];
+        let inside = beat.watch();
+        becomes_stuck(&watchdog);
+        assert!(!beat.pause(|| watchdog.is_stuck()));
+        becomes_stuck(&watchdog);
+        beat.allow(Duration::from_hours(1));
+        assert!(!watchdog.is_stuck());
+        drop(inside);
+        let _inside = beat.watch();
+        becomes_stuck(&watchdog);
     }
 
     #[test]

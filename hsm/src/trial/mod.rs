@@ -1,5 +1,7 @@
 //! A module on trial: is it fit for Tillward, and how fast is it. Nothing of an installation is needed but module, token and PIN.
 //!
+//! The same process also signs the hash of a plan with an officer's own token.
+//!
 //! A trial runs in a process of its own (`tillward hsm-trial`), which makes and destroys nothing but its own scratch objects and does not know the
 //! operations of a host: a service, compromised or not, has no sentence to start one with. A module that crashes or hangs takes the process with
 //! it, and the trial goes on behind the check that did it.
@@ -8,6 +10,7 @@ mod bench;
 mod examine;
 mod histogram;
 mod process;
+mod sign;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
@@ -21,6 +24,7 @@ pub(crate) use bench::now_ns;
 pub use bench::{Cell, Figures, Plan, bench};
 pub use examine::{Report, examine};
 pub(crate) use histogram::Histogram;
+pub use sign::{KeyUri, KeyUriError, SignedPlan, sign_plan};
 
 /// What is on trial.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Histogram, Row, Wanted, Work};
+use super::{Device, Histogram, Row, SignedPlan, Wanted, Work};
 
 /// What the process is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Run { start_ns: u64, window_ns: u64 },
     /// Destroys the scratch keys and ends.
     End,
+    /// Signs the hash of a plan with the private key of that label.
+    SignPlan { object: String, hash: [u8; 32] },
 }
 
 /// What it tells.
@@ -42,6 +44,7 @@ pub(crate) enum Event {
         sessions: u16,
     },
     Measured(Histogram),
+    SignedPlan(SignedPlan),
     /// What was asked cannot be done.
     Failed(String),
     /// What was asked is done.

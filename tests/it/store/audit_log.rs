@@ -21,7 +21,7 @@ fn an_entry_comes_back_as_it_was_written() {
         assert_eq!((effect.at, effect.request.as_str()), (NOW, occasion().request.as_str()));
         assert_eq!((effect.caller.as_str(), effect.action.as_str()), ("system:test", "reconcile"));
         assert_eq!((effect.resource_kind.as_str(), effect.resource_id.as_str()), ("service", "*"));
-        assert_eq!((effect.policies.join(" ").as_str(), effect.reason.as_deref()), ("built-in:system-keeps-house", None));
+        assert_eq!((effect.policies.join(" ").as_str(), effect.reason.as_deref()), ("system-keeps-house", None));
         assert_eq!(effect.detail.get("found").map(String::as_str), Some("3"));
         assert_eq!(effect.detail.get("device").map(String::as_str), Some(device_id(1).as_str()));
         assert_eq!(refused.reason.as_deref(), Some("device-suspended"));

@@ -2,6 +2,7 @@
 
 mod load;
 mod scratch;
+mod sign;
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -51,6 +52,10 @@ fn serve(uri: &Pkcs11Uri) -> std::io::Result<()> {
                     swept
                 });
                 out.tell(&swept.map_or_else(|finding| Event::Failed(finding.to_string()), Event::Swept))?;
+            }
+            Command::SignPlan { object, hash } => {
+                let signed = sign::sign_plan(uri, &object, &hash);
+                out.tell(&signed.map_or_else(|finding| Event::Failed(finding.to_string()), Event::SignedPlan))?;
             }
             Command::Equip => return load::serve(uri, &mut input, &mut out),
             Command::Warm { .. } | Command::Run { .. } | Command::End => return Err(std::io::ErrorKind::InvalidInput.into()),

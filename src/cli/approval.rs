@@ -1,0 +1,150 @@
+//! `tillward approval`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tillward_hsm::{Plan, Roster};
+
+use super::{Reach, output, plan, signer};
+use crate::ops::bundle::{Bundle, verify_entry};
+use crate::ops::officers::OfficersFile;
+
+/// Approvals of plans, and their proof.
+#[derive(Debug, Subcommand)]
+pub(super) enum Approval {
+    /// Approve a plan: print it, hash what was printed, sign the hash here, send the signature
+    Sign(Sign),
+    /// Approve a plan with a signature that was made elsewhere, over the hash that `plan show` prints
+    Add {
+        /// The plan's id
+        id: String,
+        /// The signature: DER (openssl) or 64 bytes
+        #[arg(long, value_name = "FILE")]
+        signature: PathBuf,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Verify a bundle, or the audit log as `audit list --json` prints it, without the service
+    Verify {
+        /// The file
+        file: PathBuf,
+        /// The officers' file, from where it can be trusted; without it a bundle is verified with the keys that it brings, which are printed
+        #[arg(long)]
+        officers: Option<PathBuf>,
+        /// Refuse a plan that has expired by now
+        #[arg(long)]
+        now: bool,
+        /// JSON for machines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Arguments of `tillward approval sign`.
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// The plan's id
+    id: String,
+    #[command(flatten)]
+    with: signer::With,
+    /// The hash that was agreed on: another is not signed
+    #[arg(long)]
+    hash: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
+    match command {
+        Approval::Sign(Sign { id, with, hash, reach }) => {
+            let api = reach.api()?;
+            let shown = api.get(&format!("/v1/plans/{id}")).await?;
+            let text = |name: &str| shown.get(name).and_then(Value::as_str).unwrap_or_default();
+            if !reach.json {
+                print!("{}", text("plan"));
+                println!();
+            }
+            let own = signer::hash_of(text("plan"), &id, text("hash"))?;
+            let printed = data_encoding::HEXLOWER.encode(&own);
+            if let Some(agreed) = hash
+                && agreed != printed
+            {
+                bail!("the plan's hash is {printed}, which is not the one that was agreed on: nothing was signed");
+            }
+            if !reach.json {
+                println!("hash       {printed}");
+            }
+            let signature = with.sign(&own).await?;
+            send(&reach, &id, &signature).await
+        }
+        Approval::Add { id, signature, reach } => {
+            let bytes = std::fs::read(&signature).with_context(|| format!("cannot read {}", signature.display()))?;
+            send(&reach, &id, &signer::signature_of(&bytes)?).await
+        }
+        Approval::Verify { file, officers, now, json } => verify(&file, officers.as_deref(), now, json),
+    }
+}
+
+async fn send(reach: &Reach, id: &str, signature: &[u8; 64]) -> anyhow::Result<()> {
+    let body = json!({"signature": data_encoding::BASE64URL_NOPAD.encode(signature)});
+    plan::show(reach, &reach.api()?.post(&format!("/v1/plans/{id}/approvals"), &body).await?);
+    Ok(())
+}
+
+fn verify(path: &Path, officers: Option<&Path>, now: bool, json: bool) -> anyhow::Result<()> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let roster = officers.map(OfficersFile::read).transpose()?.map(|file| file.roster);
+    let value: Value = serde_json::from_slice(&bytes).context("the file is not JSON")?;
+    if let Some(entries) = value.get("entries").and_then(Value::as_array) {
+        let roster = roster.context("for the audit log name the officers' file with --officers: the log holds no keys")?;
+        return verify_log(entries, &roster, json);
+    }
+    let bundle = Bundle::parse(&bytes)?;
+    let now = now.then(|| crate::clock::Clock::system().now().0);
+    let plan = bundle.verify(roster.as_ref(), now)?;
+    let approved: Vec<&str> = bundle.approvals.iter().map(|approval| approval.officer.as_str()).collect();
+    if json {
+        output::json(
+            &json!({"verified": true, "hash": bundle.hash, "deed": plan.deed.name(), "officers": approved, "own_keys": roster.is_none()}),
+        );
+        return Ok(());
+    }
+    print!("{}", bundle.plan);
+    println!();
+    println!("hash       {}", bundle.hash);
+    let keys = match roster {
+        Some(roster) => roster,
+        None => bundle.roster()?,
+    };
+    for officer in approved {
+        let spki = keys.spki(officer).unwrap_or_default();
+        println!("approved   {officer}, key {}", data_encoding::HEXLOWER.encode(&crate::ops::sha256(&spki)));
+    }
+    println!("verified   {} of {} approvals", bundle.approvals.len(), plan.quorum);
+    if officers.is_none() {
+        println!("The keys come from the bundle itself: compare them with the officers', or name the officers' file with --officers.");
+    }
+    Ok(())
+}
+
+fn verify_log(entries: &[Value], roster: &Roster, json: bool) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.get("outcome").and_then(Value::as_str) == Some("effect")) {
+        let detail: BTreeMap<String, String> =
+            serde_json::from_value(entry.get("detail").cloned().unwrap_or_default()).context("an entry without detail")?;
+        let seq = entry.get("seq").map(ToString::to_string).unwrap_or_default();
+        if let Some(Plan { id, deed, .. }) = verify_entry(&detail, roster).with_context(|| format!("entry {seq} of the log"))? {
+            rows.push(vec![seq, deed.name().to_owned(), data_encoding::HEXLOWER.encode(&id)]);
+        }
+    }
+    if json {
+        output::json(&json!({"verified": true, "plans": rows}));
+    } else {
+        output::table(&["entry", "deed", "plan"], &rows);
+        println!("{} executed plans, every signature verified", rows.len());
+    }
+    Ok(())
+}

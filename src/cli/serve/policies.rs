@@ -1,0 +1,38 @@
+//! The folder of policies, followed while the service runs: a change is in force when it has been checked, and where it is not taken the old
+//! policies stay. The folder is looked at twice a second, and on SIGHUP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+
+use crate::service::Service;
+
+const EVERY: Duration = Duration::from_millis(500);
+/// What was not taken is tried again after so many looks: it may have been approved since.
+const AGAIN: u32 = 10;
+
+/// Follows the folder for ever. Files that are being written are not read: the folder has to be the same at two looks.
+pub(super) async fn follow(service: Arc<Service>, mut hangups: Signal) {
+    if service.policies.path().is_none() {
+        return std::future::pending().await;
+    }
+    let mut taken = service.policies.stamp();
+    let mut last = taken.clone();
+    let mut looks = 0;
+    loop {
+        let asked = tokio::select! {
+            Some(()) = hangups.recv() => true,
+            () = tokio::time::sleep(EVERY) => false,
+        };
+        let now = service.policies.stamp();
+        let settled = now == std::mem::replace(&mut last, now.clone());
+        looks = if settled { looks + 1 } else { 0 };
+        if asked || (settled && now != taken && looks % AGAIN == 1) {
+            let may_replace = async |_: &[u8; 32], _: &[u8; 32]| Ok::<(), std::convert::Infallible>(());
+            if service.policies.reload(service.clock.now(), may_replace).await {
+                taken = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A plan and its approvals as a file, and the look at them without the service: pure, the officers' keys decide.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
+
+/// Plan and approvals in one file. What it proves, it proves with the officers' keys: the verifier brings its own roster, or compares the keys
+/// of this one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// `tillward-approval-bundle-1`.
+    pub kind: String,
+    /// The plan: what is hashed.
+    pub plan: String,
+    /// SHA-256 of the plan, lower-case hexadecimal.
+    pub hash: String,
+    /// open, executed, cancelled or expired: the service's word, not proven by a signature.
+    pub state: String,
+    /// The approvals.
+    pub approvals: Vec<BundledApproval>,
+}
+
+/// One approval in a bundle.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundledApproval {
+    /// URI of the officer.
+    pub officer: String,
+    /// ECDSA P-256 over the hash, `r` | `s`, base64url.
+    pub signature: String,
+    /// When it came, RFC 3339: the service's word.
+    pub at: String,
+    /// The officer's public key as the service knows it (`SubjectPublicKeyInfo`, DER, base64); missing where the officer is none any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+}
+
+/// Why a bundle or an entry of the audit log proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It is not of the documented form.
+    #[error("not of the documented form: {0}")]
+    Form(&'static str),
+    /// The hash beside the plan is not its own.
+    #[error("the hash is not that of the plan")]
+    Hash,
+    /// The keys in the bundle are no roster.
+    #[error("the officers' keys cannot be used")]
+    Keys(#[from] RosterError),
+    /// The approvals do not verify.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+}
+
+impl Bundle {
+    /// The first member of every bundle.
+    pub const KIND: &str = "tillward-approval-bundle-1";
+
+    /// Reads a bundle.
+    ///
+    /// # Errors
+    /// [`BundleError::Form`].
+    pub fn parse(json: &[u8]) -> Result<Self, BundleError> {
+        let bundle: Self = serde_json::from_slice(json).map_err(|_| BundleError::Form("a bundle of plan and approvals"))?;
+        if bundle.kind == Self::KIND { Ok(bundle) } else { Err(BundleError::Form("its kind is another")) }
+    }
+
+    /// Verifies it with the keys of this roster, or with those that it brings: then only as far as those are the officers'. At `now` (seconds since
+    /// 1970) it must not have expired; without, only plan, quorum and signatures are looked at, as for a plan that was executed long ago.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn verify(&self, roster: Option<&Roster>, now: Option<i64>) -> Result<Plan, BundleError> {
+        if data_encoding::HEXLOWER.encode(&super::sha256(self.plan.as_bytes())) != self.hash {
+            return Err(BundleError::Hash);
+        }
+        let own = if roster.is_some() { Roster::default() } else { self.roster()? };
+        verify(&self.approved()?, roster.unwrap_or(&own), now)
+    }
+
+    /// Plan and signatures, as the host takes them. Nothing is verified by this.
+    ///
+    /// # Errors
+    /// [`BundleError::Form`].
+    pub fn approved(&self) -> Result<Approved, BundleError> {
+        let approvals: Result<Vec<_>, _> =
+            self.approvals.iter().map(|approval| to_approval(&approval.officer, &approval.signature)).collect();
+        Ok(Approved { plan: self.plan.as_bytes().to_vec(), approvals: approvals? })
+    }
+
+    /// The keys that it brings, as an officers' file.
+    ///
+    /// # Errors
+    /// [`BundleError::Keys`]: the same key under two names, for one.
+    pub fn roster(&self) -> Result<Roster, BundleError> {
+        let lines = self.approvals.iter().filter_map(|approval| {
+            let key = approval.public_key.as_ref()?;
+            // A line end would be another line of the file.
+            let one_line = approval.officer.bytes().chain(key.bytes()).all(|b| b.is_ascii_graphic());
+            one_line.then(|| format!("{} {key}\n", approval.officer))
+        });
+        Ok(Roster::parse(&lines.collect::<String>())?)
+    }
+}
+
+/// Verifies what an entry of the audit log carries in its detail, with the keys of this roster. `None`: the entry carries no approved plan.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn verify_entry(detail: &BTreeMap<String, String>, roster: &Roster) -> Result<Option<Plan>, BundleError> {
+    let (Some(plan), Some(hash), true) = (detail.get("plan"), detail.get("plan_hash"), detail.contains_key("approval_1")) else {
+        return Ok(None);
+    };
+    if data_encoding::HEXUPPER.encode(&super::sha256(plan.as_bytes())) != *hash {
+        return Err(BundleError::Hash);
+    }
+    let facts = detail.iter().filter(|(name, _)| name.starts_with("approval_"));
+    let approvals: Result<Vec<_>, _> = facts
+        .map(|(_, fact)| {
+            let (officer, signature) = fact.split_once(' ').ok_or(BundleError::Form("an officer and a signature"))?;
+            to_approval(officer, signature)
+        })
+        .collect();
+    verify(&Approved { plan: plan.as_bytes().to_vec(), approvals: approvals? }, roster, None).map(Some)
+}
+
+fn verify(approved: &Approved, roster: &Roster, now: Option<i64>) -> Result<Plan, BundleError> {
+    let created = Plan::parse(&approved.plan).map_err(ApprovalError::from)?.created;
+    Ok(approval::verify(approved, roster, now.unwrap_or(created))?)
+}
+
+fn to_approval(officer: &str, signature: &str) -> Result<Approval, BundleError> {
+    let signature =
+        data_encoding::BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| BundleError::Form("a signature in base64url"))?;
+    Ok(Approval { officer: officer.to_owned(), signature })
+}

@@ -1,0 +1,145 @@
+//! What is pinned: the policy set and the roster of officers stand in force by digest. The first start pins what it finds; afterwards another is
+//! taken only if an executed plan approves exactly that digest, and never an older one again without another plan.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use super::context::Context;
+use super::error::{OpError, chain};
+use super::officers::{Officers, OfficersFile};
+use crate::app::App;
+use crate::audit::{AuditEvent, Fact, Occasion};
+use crate::authz::{Action, Authz, Caller, Circumstances, Resource};
+use crate::clock::Clock;
+use crate::store::{PinKind, Store, StoreError};
+
+/// A file that nobody approved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {what} (digest {found}) is not the one that is in force (digest {pinned}): put that one back, or let the officers in force approve this one: \
+     `tillward plan propose {deed} --content {found}`, while the old one serves"
+)]
+pub struct NotApproved {
+    what: &'static str,
+    deed: &'static str,
+    found: String,
+    pinned: String,
+}
+
+impl NotApproved {
+    fn new(kind: PinKind, found: &[u8; 32], pinned: &[u8; 32]) -> Self {
+        let (what, deed) = match kind {
+            PinKind::Policy => ("policy set", "change-policy"),
+            PinKind::Officers => ("officers' file", "change-officers"),
+        };
+        Self { what, deed, found: data_encoding::HEXLOWER.encode(found), pinned: data_encoding::HEXLOWER.encode(pinned) }
+    }
+}
+
+/// Why something is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Nobody approved it.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
+    /// Whether somebody did is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be pinned.
+    #[error(transparent)]
+    Work(#[from] OpError),
+}
+
+/// Whether this digest may be in force.
+///
+/// # Errors
+/// [`PinError`].
+pub async fn allow(store: &Store, kind: PinKind, digest: &[u8; 32]) -> Result<(), PinError> {
+    match store.read().await?.pinned(kind).await? {
+        Some(pinned) if pinned != *digest => Err(NotApproved::new(kind, digest, &pinned).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The look at the start: pins what nobody has pinned, and refuses what nobody approved. While there is no roster, nobody could approve a change:
+/// then the policies are not pinned either.
+///
+/// # Errors
+/// [`PinError`].
+pub async fn check(store: &Store, authz: &Authz, clock: &Clock, officers: &Officers) -> Result<(), PinError> {
+    if officers.path().is_some() {
+        first(store, authz, clock, PinKind::Officers, &officers.now().digest).await?;
+        first(store, authz, clock, PinKind::Policy, &authz.digest()).await?;
+        allow(store, PinKind::Officers, &officers.now().digest).await?;
+    }
+    allow(store, PinKind::Policy, &authz.digest()).await
+}
+
+async fn first(store: &Store, authz: &Authz, clock: &Clock, kind: PinKind, digest: &[u8; 32]) -> Result<(), PinError> {
+    let mut tx = store.begin().await?;
+    if tx.pinned(kind).await?.is_some() {
+        return Ok(());
+    }
+    let now = clock.now();
+    let permit = authz
+        .authorize(&Caller::System("pins"), Action::Initialise, &Resource::service(), Circumstances::at(now))
+        .map_err(|error| OpError::internal("asking for a permit", error))?;
+    let occasion = Occasion { at: now, request: Context::of_the_service()?.request_id };
+    match tx.pin(kind, digest, None, now).await {
+        Ok(()) => {}
+        // Another node was first: what it pinned is compared next.
+        Err(StoreError::Conflict(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    tx.commit(AuditEvent::effect(permit, &occasion).with(kind.name(), Fact::hex(digest))).await?;
+    Ok(())
+}
+
+/// What is on the disk and not in force.
+#[derive(Debug, Default)]
+pub struct Pins(Mutex<BTreeMap<&'static str, String>>);
+
+impl Pins {
+    /// Looks at the officers' file: a roster that was approved is taken, another is not. Told once.
+    pub async fn look(&self, app: &App) {
+        let Some(path) = app.officers.path() else { return };
+        let trouble = match OfficersFile::read(path) {
+            Err(error) => Some(chain(&error)),
+            Ok(file) => match allow(&app.store, PinKind::Officers, &file.digest).await {
+                Err(error) => Some(chain(&error)),
+                Ok(()) => {
+                    if file.digest != app.officers.now().digest {
+                        tracing::info!(digest = data_encoding::HEXLOWER.encode(&file.digest), "another roster of officers is in force");
+                        app.officers.put(file);
+                    }
+                    None
+                }
+            },
+        };
+        self.note(PinKind::Officers, trouble);
+    }
+
+    /// Notes what is wrong with what is on the disk; the old one stays in force.
+    pub fn note(&self, kind: PinKind, trouble: Option<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(trouble) = trouble else {
+            all.remove(kind.name());
+            return;
+        };
+        if all.get(kind.name()) != Some(&trouble) {
+            tracing::error!(kind = kind.name(), error = trouble, "what is on the disk is not taken: the old one stays in force");
+            all.insert(kind.name(), trouble);
+        }
+    }
+
+    /// What is on the disk and not in force, and why.
+    pub fn trouble(&self) -> Option<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = all.iter().fold(String::new(), |mut text, (kind, trouble)| {
+            let _ = write!(text, "{}{kind}: {trouble}", if text.is_empty() { "" } else { "; " });
+            text
+        });
+        (!text.is_empty()).then_some(text)
+    }
+}
