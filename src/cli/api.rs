@@ -152,6 +152,27 @@ impl Api {
         self.call(Method::GET, path, None).await
     }
 
+    /// All of a list that comes in pages.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn pages(&self, path: &str, query: &[String], name: &str) -> anyhow::Result<Vec<Value>> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut parts = query.to_vec();
+            parts.extend(after.map(|after| format!("after={after}")));
+            let mut page = self.get(&format!("{path}?{}", parts.join("&"))).await?;
+            if let Some(Value::Array(part)) = page.get_mut(name).map(Value::take) {
+                all.extend(part);
+            }
+            after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// POST.
     ///
     /// # Errors

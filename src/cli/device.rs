@@ -230,19 +230,7 @@ async fn list(reach: &Reach, state: Option<String>, terminal: Option<TerminalId>
     let mut query = Vec::new();
     query.extend(state.map(|state| format!("state={state}")));
     query.extend(terminal.map(|terminal| format!("terminal={terminal}")));
-    let api = reach.api()?;
-    let mut devices: Vec<Value> = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let mut parts = query.clone();
-        parts.extend(after.map(|after| format!("after={after}")));
-        let page = api.get(&format!("/v1/devices?{}", parts.join("&"))).await?;
-        devices.extend(page.get("devices").and_then(Value::as_array).cloned().unwrap_or_default());
-        after = page.get("next").and_then(Value::as_str).map(str::to_owned);
-        if after.is_none() {
-            break;
-        }
-    }
+    let devices = reach.api()?.pages("/v1/devices", &query, "devices").await?;
     if reach.json {
         output::json(&json!({"devices": devices}));
         return Ok(());

@@ -208,7 +208,10 @@ pub fn run() -> ExitCode {
         Command::Device(args) => block_on(device::run(args)),
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
-        Command::Key(args) => block_on(key::run(args)),
+        Command::Key(args) => match block_on(key::run(args)) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Ceremony(args) => block_on(ceremony::run(args)),
         Command::Plan(args) => block_on(plan::run(args)),
         Command::Approval(args) => block_on(approval::run(args)),
