@@ -243,7 +243,7 @@ async fn list(reach: &Reach, class: Option<String>, purpose: Option<Purpose>) ->
 
 async fn move_version(version: Version, verb: &str) -> anyhow::Result<()> {
     let Version { key, version, reach } = version;
-    let answer = reach.api()?.post(&format!("/v1/keys/{key}/versions/{version}/{verb}"), &json!({})).await?;
+    let answer = reach.api()?.call(reqwest::Method::POST, &format!("/v1/keys/{key}/versions/{version}/{verb}"), None).await?;
     show::key(&reach, &answer);
     Ok(())
 }
