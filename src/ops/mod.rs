@@ -25,8 +25,8 @@ mod destroy_key;
 mod export_key;
 mod import_key;
 mod make_version;
-mod read_key;
 mod plan;
+mod read_key;
 mod report_compromise;
 mod usable_key;
 
