@@ -19,32 +19,37 @@ use crate::authz::Action;
 use crate::clock::UnixTime;
 use crate::enrolment::state::DeviceState;
 use crate::id::DeviceId;
+use crate::schema;
 use crate::store::{self, ClearanceId, Purpose};
 use crate::wire::word;
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearanceBody {
     /// The device.
     pub device: DeviceId,
     /// payment, or pin: asked again before PIN entry.
     #[serde(deserialize_with = "word")]
+    #[schema(inline)]
     pub purpose: Purpose,
 }
 
 /// A clearance that was given.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Clearance {
     /// Its id, to be kept with the payment.
     pub clearance: String,
     /// The device.
     pub device: DeviceId,
     /// What for.
+    #[schema(inline)]
     pub purpose: Purpose,
     /// When the phone was last found intact, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub attested: String,
     /// Until when this holds, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
 }
 

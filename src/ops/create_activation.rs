@@ -15,10 +15,11 @@ use crate::clock::UnixTime;
 use crate::enrolment::code::ActivationCode;
 use crate::enrolment::state::ActivationState;
 use crate::id::{AcquirerId, ActivationId, TerminalId};
+use crate::schema;
 use crate::store;
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivationBody {
     /// The terminal that a phone shall become.
@@ -26,7 +27,7 @@ pub struct ActivationBody {
 }
 
 /// A fresh activation. The code is in no other place.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct CreatedActivation {
     /// Its public id.
     pub id: ActivationId,
@@ -37,6 +38,7 @@ pub struct CreatedActivation {
     /// What a QR picture holds.
     pub qr: String,
     /// Until when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
     /// An older code for the same terminal that this one replaces.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -15,13 +15,15 @@ use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
 use crate::id::DeviceId;
 use crate::payment::message::PaymentMessage;
+use crate::schema;
 use crate::wire::b64url;
 
 /// A decrypted message.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Decrypted {
     /// What the phone encrypted, base64url.
     #[serde(serialize_with = "plain")]
+    #[schema(schema_with = schema::base64url::<0, 8192>)]
     plaintext: Zeroizing<String>,
     /// The device whose key encrypted it.
     device: DeviceId,

@@ -17,7 +17,7 @@ use crate::enrolment::state::DeviceState;
 use crate::id::{DeviceId, TerminalId};
 
 /// The code for the new phone, and the phone that was retired.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Replaced {
     /// The fresh activation.
     #[serde(flatten)]

@@ -17,7 +17,7 @@ use crate::store;
 use tillward_hsm::{HsmError, Refusal as HsmRefusal};
 
 /// The MAC verifies.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Verified {
     /// Always true: anything else is a refusal.
     pub verified: bool,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 15] = [
+const NOUNS: [&str; 16] = [
     "demo",
     "new",
     "init",
@@ -24,6 +24,7 @@ const NOUNS: [&str; 15] = [
     "payment",
     "key",
     "hsm",
+    "policy",
     "audit",
 ];
 

@@ -6,6 +6,7 @@ const MODULE: Module = Module::SoftHsm;
 
 #[path = "flow/day.rs"]
 mod day;
+mod exchange;
 #[path = "hsm.rs"]
 pub(crate) mod hsm;
 #[path = "managed.rs"]

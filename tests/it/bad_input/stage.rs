@@ -118,6 +118,7 @@ impl Stage {
             at(&auditor, "GET", "/v1/audit", None, 200),
             at(&auditor, "GET", "/v1/keys", None, 200),
             at(&auditor, "GET", "/v1/hsm", None, 200),
+            at(&auditor, "GET", "/v1/openapi.json", None, 200),
             at(&operator, "POST", &of_device("suspend"), reason("investigation"), 200),
             at(&operator, "POST", &of_device("resume"), reason("cleared"), 200),
             at(&operator, "POST", &of_device("retire"), reason("lost"), 200),
