@@ -13,9 +13,10 @@ pub struct IdError {
     rule: &'static str,
 }
 
-/// Declares an id newtype over `String` with one parser: `FromStr`, `TryFrom<String>`, serde through the same door.
+/// Declares an id newtype over `String` with one parser: `FromStr`, `TryFrom<String>`, serde through the same door. The pattern says the same to
+/// the readers of the API.
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -54,28 +55,36 @@ macro_rules! id {
                 f.write_str(&self.0)
             }
         }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                crate::schema::text($pattern)
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
     };
 }
 
 id!(
     /// A merchant, as the back end names it.
-    MerchantId, "merchant", "1 to 36 of A-Z a-z 0-9 . _ -, first a letter or digit", is_reference
+    MerchantId, "merchant", "1 to 36 of A-Z a-z 0-9 . _ -, first a letter or digit", "^[A-Za-z0-9][A-Za-z0-9._-]{0,35}$", is_reference
 );
 id!(
     /// A terminal of a merchant, as the back end names it.
-    TerminalId, "terminal", "1 to 36 of A-Z a-z 0-9 . _ -, first a letter or digit", is_reference
+    TerminalId, "terminal", "1 to 36 of A-Z a-z 0-9 . _ -, first a letter or digit", "^[A-Za-z0-9][A-Za-z0-9._-]{0,35}$", is_reference
 );
 id!(
     /// An acquirer: owner of one pair of base derivation keys.
-    AcquirerId, "acquirer", "1 to 36 of A-Z a-z 0-9 . _ -, first a letter or digit", is_reference
+    AcquirerId, "acquirer", "1 to 36 of A-Z a-z 0-9 . _ -, first a letter or digit", "^[A-Za-z0-9][A-Za-z0-9._-]{0,35}$", is_reference
 );
 id!(
     /// An enrolled phone.
-    DeviceId, "device", "dev_ and 26 lower-case Crockford base32 symbols", is_device
+    DeviceId, "device", "dev_ and 26 lower-case Crockford base32 symbols", "^dev_[0-9a-hjkmnp-tv-z]{26}$", is_device
 );
 id!(
     /// The public part of an activation code.
-    ActivationId, "activation", "7 upper-case Crockford base32 symbols", is_activation
+    ActivationId, "activation", "7 upper-case Crockford base32 symbols", "^[0-9A-HJKMNP-TV-Z]{7}$", is_activation
 );
 
 /// Crockford's base32 alphabet, upper case.

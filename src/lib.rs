@@ -16,7 +16,7 @@
 //! | [`store`] | the database; the only place that names sqlx |
 //! | [`authz`], [`audit`] | who may do what gives a `Permit`; an audit event is made from a permit; a commit takes the event |
 //! | [`key`], [`attestation`], [`pki`], [`payment`], [`enrolment`] | pure: time, nonces and serial numbers are arguments |
-//! | [`jose`], [`wire`], [`id`], [`clock`] | encodings, identifiers, time |
+//! | [`jose`], [`wire`], [`schema`], [`id`], [`clock`] | encodings, their forms for the readers of the API, identifiers, time |
 //!
 //! The PKCS#11 module is in another process, behind the crate `tillward-hsm`; the phone's side is the crate `tillward-device`.
 
@@ -37,6 +37,7 @@ pub mod ops;
 pub mod payment;
 pub mod pki;
 pub mod policies;
+pub mod schema;
 pub mod service;
 pub mod store;
 pub mod wire;

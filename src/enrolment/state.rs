@@ -14,7 +14,7 @@ pub struct NoTransition {
 }
 
 /// State of an enrolled phone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceState {
     /// May attest, be cleared and pay.
@@ -56,7 +56,7 @@ impl DeviceState {
 }
 
 /// State of an activation. Expiry is not a state: it is a comparison with the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivationState {
     /// The code may still be used.

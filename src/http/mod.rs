@@ -7,8 +7,10 @@ mod hsm_metrics;
 pub mod listener;
 mod local;
 mod metrics;
+mod openapi;
 mod patience;
 mod problem;
+mod query;
 mod ready;
 mod request;
 mod tls;
@@ -18,10 +20,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -31,6 +33,7 @@ use crate::ops::reason::Reason;
 use crate::service::Service;
 use listener::Peer;
 use metrics::Metrics;
+use openapi::Document;
 use problem::Problem;
 use request::{Border, around};
 
@@ -122,7 +125,7 @@ impl Listeners {
                 .with_state(service.clone())
         };
         let device = router(device::routes(), "device");
-        let backend = router(v1::routes().layer(middleware::from_fn_with_state(service.clone(), identified)), "backend");
+        let backend = router(backend(&service), "backend");
         let local = router(local::routes(metrics.clone()), "local");
         tokio::join!(
             listener::serve("device", self.device.0, Some(self.device.1), device, limits.clone(), stop.clone()),
@@ -130,6 +133,22 @@ impl Listeners {
             listener::serve("local", self.local, None, local, limits.clone(), stop),
         );
     }
+}
+
+/// The routes of the back-end listener, from the outside in: who calls, what the document knows of the query, the handler.
+fn backend(service: &Arc<Service>) -> Router<Arc<Service>> {
+    let (routes, api) = v1::routes().split_for_parts();
+    let document = Arc::new(Document::of(&api));
+    routes
+        .layer(middleware::from_fn_with_state(document.clone(), query::known))
+        .layer(middleware::from_fn_with_state(service.clone(), identified))
+        .layer(Extension(document))
+}
+
+/// The OpenAPI document of the back-end listener, for people.
+pub fn openapi() -> String {
+    let (_, api) = v1::routes().split_for_parts();
+    format!("{:#}\n", Document::of(&api).json())
 }
 
 /// Puts the principal beside the request; a connection whose certificate names nobody that is configured ends here.

@@ -9,7 +9,7 @@ use crate::ops::error::{OpError, Refusal, chain};
 use crate::ops::reason::Reason;
 
 /// The body of every answer that is not a success. `request_id` is filled in by the request layer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: String,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::signed_challenge;
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrol::level_of;
 use super::error::{OpError, Refusal};
 use super::read_device::{load_device, not_active};
@@ -19,11 +20,12 @@ use crate::authz::Action;
 use crate::clock::UnixTime;
 use crate::enrolment::state::DeviceState;
 use crate::id::DeviceId;
+use crate::schema;
 use crate::store::{self, ClearanceId, Purpose};
 use crate::wire::word;
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearanceBody {
     /// The device.
@@ -34,7 +36,7 @@ pub struct ClearanceBody {
 }
 
 /// A clearance that was given.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Clearance {
     /// Its id, to be kept with the payment.
     pub clearance: String,
@@ -43,8 +45,10 @@ pub struct Clearance {
     /// What for.
     pub purpose: Purpose,
     /// When the phone was last found intact, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub attested: String,
     /// Until when this holds, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
 }
 
@@ -55,6 +59,7 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::AttestationSigning]).await?;
     if fresh_result(app, &row).await?.is_none() {
         let mut refusal = Refusal::from(Reason::AttestationStale);
         refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);

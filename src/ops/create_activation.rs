@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tillward_hsm::ksn::Ikid;
 
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
 use super::refuse;
@@ -15,10 +16,11 @@ use crate::clock::UnixTime;
 use crate::enrolment::code::ActivationCode;
 use crate::enrolment::state::ActivationState;
 use crate::id::{AcquirerId, ActivationId, TerminalId};
+use crate::schema;
 use crate::store;
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivationBody {
     /// The terminal that a phone shall become.
@@ -26,7 +28,7 @@ pub struct ActivationBody {
 }
 
 /// A fresh activation. The code is in no other place.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct CreatedActivation {
     /// Its public id.
     pub id: ActivationId,
@@ -37,6 +39,7 @@ pub struct CreatedActivation {
     /// What a QR picture holds.
     pub qr: String,
     /// Until when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
     /// An older code for the same terminal that this one replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ pub async fn create_activation(app: &App, context: &Context, body: &ActivationBo
     if app.store.read().await?.find_live_device_of_terminal(&terminal.id).await?.is_some() {
         return Err(refuse(app, context, permit, Reason::TerminalOccupied).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::ActivationMac]).await?;
     let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let mut tx = app.store.begin().await?;
     let supersedes = tx.open_activation(&fresh.row).await?;

@@ -19,8 +19,9 @@ use crate::store::DeviceFilter;
 const MAX_PAGE: u32 = 500;
 
 /// Query of the list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct DeviceQuery {
     /// Of this terminal.
     pub terminal: Option<TerminalId>,
@@ -31,11 +32,12 @@ pub struct DeviceQuery {
     /// After this device, in the order of their ids.
     pub after: Option<DeviceId>,
     /// At most this many, up to 500.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 
 /// One page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DevicePage {
     /// The devices, in the order of their ids.
     pub devices: Vec<Device>,

@@ -10,10 +10,11 @@ use crate::app::App;
 use crate::authz::{Action, Permit, Resource};
 use crate::enrolment::state::ActivationState;
 use crate::id::{ActivationId, DeviceId, TerminalId};
+use crate::schema;
 use crate::store;
 
 /// An activation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Activation {
     /// Its public id.
     pub id: ActivationId,
@@ -26,8 +27,10 @@ pub struct Activation {
     /// Wrong tries so far.
     pub wrong_tries: u8,
     /// Since when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub created: String,
     /// Until when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
     /// The phone that used it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,34 +10,39 @@ use super::error::OpError;
 use super::reason::Reason;
 use crate::app::App;
 use crate::authz::{Action, Resource};
+use crate::schema;
 use crate::store::AuditEntry;
 
 /// Most entries on a page.
 const MAX_PAGE: u32 = 500;
 
 /// Query of the log.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Entries after this number.
+    #[param(format = "uint64")]
     pub after: Option<u64>,
     /// At most this many, up to 500.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 
 /// One page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AuditPage {
     /// The entries.
     pub entries: Vec<AuditView>,
 }
 
 /// One entry, as people and machines outside see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AuditView {
     /// Its number.
     pub seq: u64,
     /// When, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub time: String,
     /// In answer to which request.
     pub request_id: String,

@@ -11,10 +11,11 @@ use crate::app::App;
 use crate::authz::{Action, Caller, Permit, Phone, Resource};
 use crate::enrolment::state::DeviceState;
 use crate::id::{DeviceId, MerchantId, TerminalId};
+use crate::schema;
 use crate::store;
 
 /// A device.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Device {
     /// Its id.
     pub device: DeviceId,
@@ -30,11 +31,14 @@ pub struct Device {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<String>,
     /// Initial key id of its data key.
+    #[schema(schema_with = schema::hex::<8>)]
     pub ikid: Ikid,
     /// Since when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub enrolled: String,
     /// Since when no more, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::time, required = false)]
     pub retired: Option<String>,
 }
 

@@ -12,14 +12,14 @@ use crate::app::App;
 use crate::authz::{Action, Resource};
 
 /// The keys on the token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct KeyInventory {
     /// Each key, in the order of the labels.
     pub keys: Vec<KeyView>,
 }
 
 /// One key, as people and machines outside see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct KeyView {
     /// Its label.
     pub label: String,

@@ -146,6 +146,19 @@ impl Reason {
         Self::IdempotencyInProgress,
     ];
 
+    /// For which every operation of the back-end listener can refuse.
+    pub const OF_ALL: [Self; 9] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::RequestTimeout,
+        Self::NotPermitted,
+        Self::Busy,
+        Self::TimedOut,
+        Self::HsmUnavailable,
+        Self::StoreUnavailable,
+        Self::Internal,
+    ];
+
     /// Code, HTTP status and title.
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
@@ -236,6 +249,12 @@ impl Reason {
     /// One line for people.
     pub fn title(self) -> &'static str {
         self.row().2
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
     }
 }
 

@@ -10,20 +10,22 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::authz::{Action, Resource};
 use crate::id::{AcquirerId, MerchantId};
+use crate::schema;
 use crate::store::{self, StoreError};
 
 /// Body of the registration.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MerchantBody {
     /// Whose merchant it is.
     pub acquirer: AcquirerId,
     /// Its name, for people; 1 to 100 characters.
+    #[schema(schema_with = schema::display_name)]
     pub name: String,
 }
 
 /// A merchant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Merchant {
     /// Its id.
     pub merchant: MerchantId,
@@ -32,6 +34,7 @@ pub struct Merchant {
     /// Its name.
     pub name: String,
     /// Since when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub created: String,
 }
 

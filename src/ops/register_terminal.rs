@@ -12,26 +12,29 @@ use crate::attestation::level::LevelName;
 use crate::audit::AuditEvent;
 use crate::authz::{Action, Permit, Resource};
 use crate::id::{MerchantId, TerminalId};
+use crate::schema;
 use crate::store::{self, StoreError};
 
 /// Longest terminal configuration, bytes of JSON.
 const MAX_CONFIGURATION: usize = 8 * 1024;
 
 /// Body of the registration.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TerminalBody {
     /// Whose terminal it is.
     pub merchant: MerchantId,
     /// Its security level, as the appraisal policy names it.
+    #[schema(value_type = String, pattern = "^[a-z0-9-]{1,32}$")]
     pub level: LevelName,
     /// What the phone gets with its personalization package, as it is; at most 8 KiB.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub configuration: Map<String, Value>,
 }
 
 /// A terminal.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Terminal {
     /// Its id.
     pub terminal: TerminalId,
@@ -40,8 +43,10 @@ pub struct Terminal {
     /// Its security level.
     pub level: String,
     /// Its configuration.
+    #[schema(value_type = Object)]
     pub configuration: Map<String, Value>,
     /// Since when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub created: String,
 }
 

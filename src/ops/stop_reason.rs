@@ -6,7 +6,7 @@ use crate::store::RevocationReason;
 use crate::wire::word;
 
 /// Why an operator or a back end stops (or resumes) a phone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// The phone is lost.
@@ -50,7 +50,7 @@ impl StopReason {
 }
 
 /// Body of the requests that stop or resume a phone.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonBody {
     /// Why.

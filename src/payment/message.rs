@@ -1,5 +1,6 @@
 //! A payment message (docs/protocol.md §7): account data under one AES DUKPT counter.
 
+use crate::schema;
 use crate::wire::{Object, ParseError, length_prefix};
 
 /// Largest additional data.
@@ -10,17 +11,22 @@ pub const MAX_CIPHERTEXT: usize = 8192;
 const BLOCK: usize = 16;
 
 /// The object that the phone makes and the back end passes on as it is to `POST /v1/dukpt/decrypt`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, utoipa::ToSchema)]
 pub struct PaymentMessage {
     /// IKID and counter.
+    #[schema(schema_with = schema::hex::<12>)]
     pub ksn: [u8; 12],
     /// For AES-CBC.
+    #[schema(schema_with = schema::base64url::<16, 16>)]
     pub iv: [u8; 16],
     /// Authenticated, not encrypted.
+    #[schema(schema_with = schema::base64url::<0, 1024>)]
     pub aad: Vec<u8>,
     /// AES-CBC, PKCS#7 padding: at least one block.
+    #[schema(schema_with = schema::base64url::<16, 8192>)]
     pub ciphertext: Vec<u8>,
     /// AES-CMAC over [`Self::mac_message`].
+    #[schema(schema_with = schema::base64url::<16, 16>)]
     pub mac: [u8; 16],
 }
 
@@ -53,13 +59,16 @@ impl PaymentMessage {
 pub const MAX_MAC_DATA: usize = 16 * 1024;
 
 /// Data that a phone put under an AES DUKPT MAC: `POST /v1/dukpt/verify-mac`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, utoipa::ToSchema)]
 pub struct MacRequest {
     /// IKID and counter.
+    #[schema(schema_with = schema::hex::<12>)]
     pub ksn: [u8; 12],
     /// What the MAC covers.
+    #[schema(schema_with = schema::base64url::<0, 16384>)]
     pub data: Vec<u8>,
     /// AES-CMAC.
+    #[schema(schema_with = schema::base64url::<16, 16>)]
     pub mac: [u8; 16],
 }
 

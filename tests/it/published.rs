@@ -1,5 +1,7 @@
 //! What the documents quote is what the code says. `TILLWARD_WRITE_EXAMPLES=1` writes it anew.
 
+mod openapi;
+
 use std::path::Path;
 
 /// The text of a document between two marks is `expected`.
