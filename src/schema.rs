@@ -95,17 +95,3 @@ pub fn plan_id() -> Object {
 pub fn key_name() -> Object {
     pattern_of("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 }
-
-/// Purpose of a managed key.
-pub fn key_purpose() -> Object {
-    one_of(tillward_hsm::Purpose::ALL.map(tillward_hsm::Purpose::name))
-}
-
-/// Algorithm of a managed key.
-pub fn key_algorithm() -> Object {
-    one_of(tillward_hsm::KeyAlgorithm::ALL.map(tillward_hsm::KeyAlgorithm::name))
-}
-
-fn one_of<const N: usize>(names: [&str; N]) -> Object {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
-}
