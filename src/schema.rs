@@ -55,3 +55,8 @@ pub fn display_name() -> Object {
 pub fn key_name() -> Object {
     pattern_of("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 }
+
+/// One of some words.
+pub fn one_of<const N: usize>(words: [&'static str; N]) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}

@@ -13,45 +13,71 @@ use super::{authorize, deed, refuse, sha256, turn_away};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::{Action, Resource};
+use crate::schema;
 use crate::store::{PlanId, PlanRow, PlanState};
 
 /// What is proposed: the deed by name, and the parts that it has.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanBody {
     /// destroy-key, report-compromise, export-key, import-key, change-policy, change-officers, use-root-ca.
+    #[schema(schema_with = deeds)]
     pub deed: String,
     /// The logical key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_name, required = false)]
     pub key: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, nullable = false)]
     pub version: Option<u32>,
     /// What the key is for, where the service does not know it: of a key that comes in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = purpose, required = false)]
     pub purpose: Option<Purpose>,
     /// What it is, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = algorithm, required = false)]
     pub algorithm: Option<KeyAlgorithm>,
     /// The partner's KEK.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_name, required = false)]
     pub kek: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, nullable = false)]
     pub kek_version: Option<u32>,
     /// key-block or kwp.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = form, required = false)]
     pub form: Option<KekForm>,
     /// SHA-256 of the file, block or policy set, 64 lower-case hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::fingerprint, required = false)]
     pub content: Option<String>,
     /// Only say what the plan would be and what it would do.
     #[serde(default)]
     pub dry_run: bool,
 }
 
+fn purpose() -> utoipa::openapi::Object {
+    schema::one_of(Purpose::ALL.map(Purpose::name))
+}
+
+fn algorithm() -> utoipa::openapi::Object {
+    schema::one_of(KeyAlgorithm::ALL.map(KeyAlgorithm::name))
+}
+
+fn form() -> utoipa::openapi::Object {
+    schema::one_of(["key-block", "kwp"])
+}
+
+fn deeds() -> utoipa::openapi::Object {
+    schema::one_of(Deed::NAMES)
+}
+
 /// The plan, and what it would do.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Proposed {
     /// The plan.
     #[serde(flatten)]
@@ -59,6 +85,7 @@ pub struct Proposed {
     /// Whether it only would be.
     pub dry_run: bool,
     /// What it would stop or strand, as things are.
+    #[schema(value_type = Option<Object>, required = true)]
     pub check: Value,
 }
 
