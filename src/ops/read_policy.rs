@@ -10,7 +10,7 @@ use crate::authz::{Action, Circumstances, Resource};
 use crate::service::Service;
 
 /// The policies in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PolicyReport {
     /// SHA-256 over the names and texts of the files, hexadecimal: `tillward policy check` prints the same for the same folder.
     pub digest: String,
@@ -28,7 +28,7 @@ pub struct PolicyReport {
 }
 
 /// A policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PolicyLine {
     /// Its id, as in the audit log.
     pub id: String,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 18] = [
+const NOUNS: [&str; 19] = [
     "demo",
     "new",
     "init",
@@ -27,6 +27,7 @@ const NOUNS: [&str; 18] = [
     "plan",
     "approval",
     "hsm",
+    "policy",
     "audit",
 ];
 

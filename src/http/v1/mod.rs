@@ -48,7 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
-        .merge(OpenApiRouter::from(policies::routes()))
+        .routes(routes!(policies::read_policy))
         .routes(routes!(plans::list_plans, plans::propose_plan))
         .routes(routes!(plans::read_plan))
         .routes(routes!(plans::read_plan_bundle))
