@@ -142,6 +142,8 @@ pub struct Settings {
     pub activation_seconds: i64,
     /// URL of the device listener, for QR payloads.
     pub device_url: String,
+    /// Waiting period before the destruction of a key, seconds.
+    pub destroy_seconds: i64,
     /// How long a plan stands open, seconds.
     pub plan_seconds: i64,
 }
@@ -200,6 +202,7 @@ impl App {
                 pki: config.pki.clone(),
                 activation_seconds: i64::from(config.activation.hours) * 3600,
                 device_url: device_url.clone(),
+                destroy_seconds: i64::from(config.keys.destroy_days) * 86_400,
                 plan_seconds: i64::from(config.approval.hours) * 3600,
             },
             derivation_ids: DerivationIds::default(),
@@ -208,6 +211,7 @@ impl App {
             officers: officers.clone(),
         };
         crate::ops::reconcile::reconcile(&app).await?;
+        crate::ops::adopt_design_keys(&app).await?;
         app.derivation_ids.open(&app).await?;
         Ok(app)
     }

@@ -56,7 +56,17 @@ pub fn key_name() -> Object {
     pattern_of("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 }
 
+/// Purpose of a managed key.
+pub fn key_purpose() -> Object {
+    one_of(tillward_hsm::Purpose::ALL.map(tillward_hsm::Purpose::name))
+}
+
+/// Algorithm of a managed key.
+pub fn key_algorithm() -> Object {
+    one_of(tillward_hsm::KeyAlgorithm::ALL.map(tillward_hsm::KeyAlgorithm::name))
+}
+
 /// One of some words.
-pub fn one_of<const N: usize>(words: [&'static str; N]) -> Object {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+pub fn one_of<const N: usize>(names: [&'static str; N]) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }

@@ -113,7 +113,7 @@ async fn keep(service: Arc<Service>, stop: watch::Sender<bool>) -> StartError {
         }
     };
     tracing::info!("bound to the token");
-    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_anchored(app.clone()), keep_officers(app));
+    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_keys(app.clone()), keep_anchored(app.clone()), keep_officers(app));
     match never {}
 }
 
@@ -145,6 +145,20 @@ async fn keep_officers(app: Arc<App>) -> Infallible {
     loop {
         looks.tick().await;
         app.officers.look(&app.store).await;
+    }
+}
+
+/// What is due with keys, at the start and every minute.
+async fn keep_keys(app: Arc<App>) -> Infallible {
+    let mut minutes = tokio::time::interval(Duration::from_mins(1));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        minutes.tick().await;
+        match ops::do_key_work(&app).await {
+            Ok(work) if work == ops::KeyWork::default() => {}
+            Ok(work) => tracing::info!(?work, "key work"),
+            Err(error) => tracing::warn!(error = %chain(&error), "due key work could not be looked for"),
+        }
     }
 }
 

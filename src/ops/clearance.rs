@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::signed_challenge;
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrol::level_of;
 use super::error::{OpError, Refusal};
 use super::read_device::{load_device, not_active};
@@ -60,6 +61,7 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::AttestationSigning]).await?;
     if fresh_result(app, &row).await?.is_none() {
         let mut refusal = Refusal::from(Reason::AttestationStale);
         refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);

@@ -33,11 +33,11 @@ pub struct PlanBody {
     pub version: Option<u32>,
     /// What the key is for, where the service does not know it: of a key that comes in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = purpose, required = false)]
+    #[schema(schema_with = schema::key_purpose, required = false)]
     pub purpose: Option<Purpose>,
     /// What it is, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = algorithm, required = false)]
+    #[schema(schema_with = schema::key_algorithm, required = false)]
     pub algorithm: Option<KeyAlgorithm>,
     /// The partner's KEK.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,14 +58,6 @@ pub struct PlanBody {
     /// Only say what the plan would be and what it would do.
     #[serde(default)]
     pub dry_run: bool,
-}
-
-fn purpose() -> utoipa::openapi::Object {
-    schema::one_of(Purpose::ALL.map(Purpose::name))
-}
-
-fn algorithm() -> utoipa::openapi::Object {
-    schema::one_of(KeyAlgorithm::ALL.map(KeyAlgorithm::name))
 }
 
 fn form() -> utoipa::openapi::Object {

@@ -11,6 +11,7 @@
 mod activations;
 mod devices;
 mod dukpt;
+mod keys;
 mod merchants;
 mod plans;
 mod policies;
@@ -45,6 +46,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(dukpt::verify_mac))
         .routes(routes!(dukpt::decrypt))
         .routes(routes!(service::read_audit))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::reconcile_keys))
+        .routes(routes!(keys::read_key, keys::update_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(keys::activate_key))
+        .routes(routes!(keys::suspend_key))
+        .routes(routes!(keys::deactivate_key))
+        .routes(routes!(keys::restore_key))
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))

@@ -20,25 +20,12 @@ pub(in crate::host) fn demand(host: &Host, approved: &Approved, is_asked: impl F
     verify(host.args.officers.as_deref(), approved, now(), is_asked).map_err(|reason| Refusal::NotApproved { reason }.into())
 }
 
-/// The same for what begins when its plan is executed and ends so much later: until then the plan counts as it stood at its end.
-pub(in crate::host) fn demand_begun(host: &Host, approved: &Approved, is_asked: impl FnOnce(&Deed) -> bool) -> Result<Plan, Fault> {
-    let now = begun(approved, now());
-    verify(host.args.officers.as_deref(), approved, now, is_asked).map_err(|reason| Refusal::NotApproved { reason }.into())
-}
-
-/// The longest waiting period before a destruction, 30 days, and as much for a service that was away, seconds.
-const WAITING: i64 = 60 * 86_400;
-
-fn begun(approved: &Approved, now: i64) -> i64 {
-    match Plan::parse(&approved.plan) {
-        Ok(plan) if now >= plan.expires && now < plan.expires.saturating_add(WAITING) => plan.expires.saturating_sub(1),
-        _ => now,
-    }
-}
-
+/// A destruction is executed when its waiting period begins, and done when it ends: long after the plan's own end.
 fn verify(officers: Option<&Path>, approved: &Approved, now: i64, is_asked: impl FnOnce(&Deed) -> bool) -> Result<Plan, String> {
     let path = officers.ok_or("the HSM host was started without an officers' file")?;
-    let plan = approval::verify(approved, &read(path)?, now).map_err(|error| error.to_string())?;
+    let waits = Plan::parse(&approved.plan).is_ok_and(|plan| matches!(plan.deed, Deed::DestroyKey(_)));
+    let verified = if waits { approval::verify_after_waiting } else { approval::verify };
+    let plan = verified(approved, &read(path)?, now).map_err(|error| error.to_string())?;
     if is_asked(&plan.deed) { Ok(plan) } else { Err(format!("the plan is for another {}", plan.deed.name())) }
 }
 
@@ -99,7 +86,10 @@ mod tests {
         let ask = |now, name: &str| verify(Some(&path), &both, now, |deed| *deed == Deed::DestroyKey(key(name)));
         assert_eq!(ask(1500, "a").expect("approved").deed, Deed::DestroyKey(key("a")));
         assert!(ask(1500, "b").expect_err("another key").contains("another"));
-        assert!(ask(2000, "a").expect_err("too late").contains("expired"));
+        assert!(ask(2000, "a").is_ok(), "the waiting period is longer than the plan stands open");
+        assert!(ask(1000 + approval::LONGEST_WAIT, "a").expect_err("too late").contains("expired"));
+        let report = approved(Deed::ReportCompromise(key("a")), &[("urn:o:a", officer(1)), ("urn:o:b", officer(2))]);
+        assert!(verify(Some(&path), &report, 2000, |_| true).expect_err("too late").contains("expired"));
         let one = approved(Deed::DestroyKey(key("a")), &[("urn:o:a", officer(1))]);
         assert!(verify(Some(&path), &one, 1500, |_| true).expect_err("one").contains("1 of 2"));
 
@@ -108,15 +98,5 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         assert!(ask(1500, "a").expect_err("no file").contains("cannot be read"));
         assert!(verify(None, &both, 1500, |_| true).expect_err("no file named").contains("without"));
-    }
-
-    #[test]
-    fn a_destruction_that_was_begun_ends_after_its_waiting_period() {
-        let plan = crate::plan::tests::plan(Deed::UseRootCa([0; 32]));
-        let approved = Approved { plan: plan.to_bytes(), approvals: Vec::new() };
-        assert_eq!(begun(&approved, plan.created + 1), plan.created + 1, "in time as it is");
-        assert_eq!(begun(&approved, plan.expires + 30 * 86_400), plan.expires - 1);
-        assert_eq!(begun(&approved, plan.expires + WAITING), plan.expires + WAITING, "not for ever");
-        assert_eq!(begun(&approved, plan.created - 1_000), plan.created - 1_000);
     }
 }

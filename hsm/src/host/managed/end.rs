@@ -15,7 +15,7 @@ use crate::plan::Deed;
 /// Destroys every object of the label: the halves of a pair, and what was left half made. What a crash leaves is destroyed by the next call.
 pub(super) fn destroy(host: &Host, context: &Context, session: &Session, key: &KeyRef, plan: &Approved) -> Result<Answer, Fault> {
     let label = label(key)?;
-    let plan = approved::demand_begun(host, plan, |deed| *deed == Deed::DestroyKey(key.clone()))?;
+    let plan = approved::demand(host, plan, |deed| *deed == Deed::DestroyKey(key.clone()))?;
     let _guard = context.changing(session);
     // Without the login only public halves are seen.
     context.demand_login(session)?;
