@@ -6,6 +6,7 @@ use crate::schema;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
 
+
 /// Plan and approvals in one file. What it proves, it proves with the officers' keys: the verifier brings its own roster, or compares the keys
 /// of this one.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -21,6 +22,7 @@ pub struct Bundle {
     /// open, executed, cancelled or expired: the service's word, not proven by a signature.
     pub state: String,
     /// The approvals.
+    #[schema(inline)]
     pub approvals: Vec<BundledApproval>,
 }
 
@@ -31,6 +33,7 @@ pub struct BundledApproval {
     /// URI of the officer.
     pub officer: String,
     /// ECDSA P-256 over the hash, `r` | `s`, base64url.
+    #[schema(schema_with = schema::base64url::<64, 64>)]
     pub signature: String,
     /// When it came, RFC 3339: the service's word.
     #[schema(schema_with = schema::time)]

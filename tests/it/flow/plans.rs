@@ -381,7 +381,7 @@ async fn a_roster_is_taken_only_if_exactly_it_was_approved() {
     let ready = async || -> Value { reqwest::get(&local).await.expect("answers").json().await.expect("JSON") };
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let told = loop {
-        if let Some(told) = ready().await["officers"].as_str() {
+        if let Some(told) = ready().await["not_in_force"].as_str() {
             break told.to_owned();
         }
         assert!(std::time::Instant::now() < deadline, "the file was not looked at");
