@@ -11,6 +11,10 @@ use crate::ops::reason::Reason;
 
 /// Where a handler lists the reasons for which it refuses, beyond those of all.
 const REASONS: &str = "x-reasons";
+/// The parameter that asks for nothing but an answer.
+pub(super) const DRY_RUN: &str = "dry_run";
+/// The header that names a request (draft-ietf-httpapi-idempotency-key-header).
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The members of a path item that are operations.
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 

@@ -32,7 +32,7 @@ pub enum OpError {
 }
 
 /// A refusal with what the caller may know of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     /// The stable reason.
     pub reason: Reason,

@@ -14,7 +14,11 @@ use crate::store::PlanId;
 /// Lists plans, the latest first.
 #[utoipa::path(get, path = "/v1/plans", tag = "plans", params(ops::PlanQuery), responses((status = 200, body = ops::PlanPage)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown]))))]
-pub(super) async fn list_plans(Bound(app): Bound, context: Context, Parameters(query): Parameters<ops::PlanQuery>) -> Answer<ops::PlanPage> {
+pub(super) async fn list_plans(
+    Bound(app): Bound,
+    context: Context,
+    Parameters(query): Parameters<ops::PlanQuery>,
+) -> Answer<ops::PlanPage> {
     ops::list_plans(&app, &context, &query).await.map(axum::Json)
 }
 
