@@ -5,6 +5,12 @@ use tillward_hsm::{Fault, HsmError};
 
 use super::api::{BadProfile, Refused};
 use crate::config::ConfigError;
+use crate::policies::PolicyFolderError;
+
+/// Policies that are refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BadPolicies(pub(super) String);
 
 /// What kind of failure it was, as far as the caller can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub(super) enum Failure {
     BadConfiguration,
     /// There is no profile at this path, or it is not one.
     BadProfile,
+    /// A set of policies is refused.
+    BadPolicies,
     /// Anything else; the error itself says it.
     Other,
 }
@@ -44,6 +52,9 @@ impl Failure {
         if let Some(refusal) = cause.downcast_ref::<HttpError>().and_then(HttpError::refusal) {
             return Some(refused(refusal.status));
         }
+        if cause.is::<BadPolicies>() || cause.is::<PolicyFolderError>() {
+            return Some(Self::BadPolicies);
+        }
         if let Some(failed) = cause.downcast_ref::<reqwest::Error>() {
             return (failed.is_connect() || failed.is_timeout()).then_some(Self::ServiceAway);
         }
@@ -62,7 +73,7 @@ impl Failure {
         match self {
             Self::Refused => 3,
             Self::Busy | Self::ServiceAway => 4,
-            Self::HsmUnfit | Self::NoConfiguration | Self::BadConfiguration | Self::BadProfile | Self::Other => 1,
+            Self::HsmUnfit | Self::NoConfiguration | Self::BadConfiguration | Self::BadProfile | Self::BadPolicies | Self::Other => 1,
         }
     }
 
@@ -78,6 +89,9 @@ impl Failure {
             Self::NoConfiguration => "What to do: name the file with --config, or make a first one with `tillward new DIR`.",
             Self::BadConfiguration => "What to do: docs/tillward.example.toml explains every field.",
             Self::BadProfile => "What to do: name a profile with --profile or TILLWARD_PROFILE; `tillward new DIR` makes some.",
+            Self::BadPolicies => {
+                "What to do: put right what is named above, then `tillward policy check DIR`; policies/README.md explains it."
+            }
             Self::Other => "What to do: put right what the line above names, then try again.",
         }
     }

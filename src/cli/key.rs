@@ -17,7 +17,7 @@ pub(super) enum Key {
 
 pub(super) async fn run(command: Key) -> anyhow::Result<()> {
     let Key::List { reach } = command;
-    let answer = reach.api()?.get("/v1/keys").await?;
+    let answer = reach.api()?.get("/v1/hsm/keys").await?;
     if reach.json {
         output::json(&answer);
     } else {

@@ -9,6 +9,7 @@ use axum::http::{Request, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use super::query::DryRun;
 use crate::app::App;
 use crate::audit::RequestId;
 use crate::authz::Caller;
@@ -85,6 +86,19 @@ impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// The same of two path segments.
+pub(super) struct Ids<A, B>(pub A, pub B);
+
+impl<A: std::str::FromStr, B: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Ids<A, B> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let missing = || Problem::new(Reason::NotFound.into());
+        let Path((one, other)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| missing())?;
+        Ok(Self(one.parse().map_err(|_| missing())?, other.parse().map_err(|_| missing())?))
+    }
+}
+
 /// Query parameters of a fixed shape.
 pub(super) struct Parameters<T>(pub T);
 
@@ -108,6 +122,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Context {
         let Some(request_id) = parts.extensions.get::<RequestId>().cloned() else {
             return Err(Problem::new(Reason::Internal.into()));
         };
-        Ok(Self { principal, request_id })
+        let dry_run = parts.extensions.get::<DryRun>().is_some();
+        Ok(Self { principal, request_id, dry_run })
     }
 }

@@ -19,15 +19,27 @@ pub mod pins;
 pub mod reason;
 pub mod stop_reason;
 
+mod activate_key;
 mod create_key;
+mod deactivate_key;
 mod deed;
+mod design_keys;
 mod destroy_key;
 mod export_key;
+mod finish_destruction;
 mod import_key;
+mod key_schedule;
+mod list_keys;
 mod make_version;
+mod move_key;
 mod plan;
 mod read_key;
+mod reconcile_keys;
 mod report_compromise;
+mod restore_key;
+mod rotate_key;
+mod suspend_key;
+mod update_key;
 mod usable_key;
 
 mod approve_plan;
@@ -74,6 +86,7 @@ mod suspend_device;
 mod trust_bundle;
 mod verify_mac;
 
+pub use activate_key::activate_key;
 pub use approve_plan::{ApprovalBody, approve_plan};
 pub use attest::attest;
 pub use cancel_plan::cancel_plan;
@@ -82,7 +95,9 @@ pub use clearance::{Clearance, ClearanceBody, give_clearance};
 pub use create_activation::{ActivationBody, CreatedActivation, create_activation};
 pub use create_key::{KeyBody, create_key};
 pub use crl::current_crl;
+pub use deactivate_key::deactivate_key;
 pub use decrypt::{Decrypted, decrypt};
+pub use design_keys::adopt_design_keys;
 pub use enrol::enrol;
 pub use enrolment_parameters::enrolment_parameters;
 pub(crate) use enrolment_parameters::{transport_keys, transport_kind};
@@ -90,6 +105,7 @@ pub use execute_plan::{Executed, ExecutionBody, execute_plan};
 pub use key_decrypt::{DecryptBody, Plain, key_decrypt, key_decrypt_batch};
 pub use key_encrypt::{EncryptBody, Encrypted, key_encrypt, key_encrypt_batch};
 pub use key_mac::{Mac, MacBody, key_mac, key_mac_batch};
+pub use key_schedule::{KeyWork, do_key_work};
 pub use key_sign::{SignBody, Signed, key_sign, key_sign_batch};
 pub use key_unwrap::{UnwrapBody, Unwrapped, key_unwrap, key_unwrap_batch};
 pub use key_verify::{Verdict, VerifyBody, key_verify, key_verify_batch};
@@ -97,6 +113,7 @@ pub use key_verify_mac::{VerifyMacBody, key_verify_mac, key_verify_mac_batch};
 pub use key_wrap::{WrapBody, Wrapped, key_wrap, key_wrap_batch};
 pub use kms::{Batch, BatchAnswer};
 pub use list_devices::{DevicePage, DeviceQuery, list_devices};
+pub use list_keys::{KeyPage, KeyQuery, list_keys};
 pub use list_plans::{PlanPage, PlanQuery, list_plans};
 pub use plan::{ApprovalView, PlanView};
 pub use propose_plan::{PlanBody, Proposed, propose_plan};
@@ -110,22 +127,27 @@ pub use read_keys::{KeyInventory, read_keys};
 pub use read_plan::{read_plan, read_plan_bundle};
 pub use read_policy::{PolicyLine, PolicyReport, read_policy};
 pub use read_public_key::{Jwks, PublicKeyView, VersionQuery, read_jwks, read_key_jwks, read_public_key};
+pub use reconcile_keys::{Reconciliation, reconcile_keys};
 pub use register_merchant::{Merchant, MerchantBody, read_merchant, register_merchant};
 pub use register_terminal::{Terminal, TerminalBody, read_terminal, register_terminal};
 pub use renew_certificate::renew_certificate;
 pub use replace_device::{Replaced, replace_device};
+pub use restore_key::restore_key;
 pub use resume_device::resume_device;
 pub use retire_device::retire_device;
 pub use revoke_activation::revoke_activation;
+pub use rotate_key::{RotationBody, rotate_key};
 pub use stop_reason::ReasonBody;
 pub use suspend_device::suspend_device;
+pub use suspend_key::suspend_key;
 pub use trust_bundle::trust_bundle;
+pub use update_key::{KeyChange, update_key};
 pub use verify_mac::{Verified, verify_mac};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
-use crate::audit::{AuditEvent, Refusal as AuditRefusal};
+use crate::audit::{AuditEvent, Refusal as AuditRefusal, WouldBe};
 use crate::authz::{Action, Caller, Circumstances, Permit, Resource};
 use context::Context;
 use error::{OpError, Refusal};
@@ -151,12 +173,17 @@ async fn authorize_as(
     now: Circumstances,
 ) -> Result<Permit, OpError> {
     match app.authz.authorize(caller, action, resource, now) {
-        Ok(permit) => Ok(permit),
+        Ok(permit) => Ok(if context.dry_run { permit.dry() } else { permit }),
         Err(denied) => {
             app.store.record(AuditRefusal::denied(&denied, &context.occasion(app))).await?;
             Err(Reason::NotPermitted.into())
         }
     }
+}
+
+/// Where an operation begins to use the token: a dry run ends here. Those that only write end at their commit, with all of it tried.
+fn for_real(permit: Permit) -> Result<Permit, OpError> {
+    if permit.is_dry() { Err(OpError::DryRun(Box::new(WouldBe::from(&permit)))) } else { Ok(permit) }
 }
 
 /// Refuses what a permit allowed: wrong proof, wrong state. The refusal is in the audit log before the caller hears of it.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 15] = [
+const NOUNS: [&str; 19] = [
     "demo",
     "new",
     "init",
@@ -23,7 +23,11 @@ const NOUNS: [&str; 15] = [
     "clearance",
     "payment",
     "key",
+    "ceremony",
+    "plan",
+    "approval",
     "hsm",
+    "policy",
     "audit",
 ];
 

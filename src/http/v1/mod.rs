@@ -11,6 +11,7 @@
 mod activations;
 mod devices;
 mod dukpt;
+mod keys;
 mod kms;
 mod merchants;
 mod plans;
@@ -48,6 +49,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(dukpt::verify_mac))
         .routes(routes!(dukpt::decrypt))
         .routes(routes!(service::read_audit))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::reconcile_keys))
+        .routes(routes!(keys::read_key, keys::update_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(keys::activate_key))
+        .routes(routes!(keys::suspend_key))
+        .routes(routes!(keys::deactivate_key))
+        .routes(routes!(keys::restore_key))
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
@@ -103,7 +112,8 @@ struct Effect;
 
 impl IntoParams for Effect {
     fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]{1,64}$")).build();
+        let schema =
+            ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(?:[A-Za-z0-9_-]{1,64}|\"[A-Za-z0-9_-]{1,64}\")$")).build();
         let words = "Asked again with the same key and the same content, it gives the same answer and has no second effect. For 24 hours.";
         let key = ParameterBuilder::new().name(IDEMPOTENCY_KEY).parameter_in(ParameterIn::Header).description(Some(words));
         [vec![key.schema(Some(schema)).build()], DryRun::into_params(place)].concat()
