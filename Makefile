@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so))
 
-.PHONY: help demo test check format lint deny advisories fuzz storm soak bench image softhsm runner
+.PHONY: schemathesis help demo test check format lint deny advisories fuzz storm soak bench image softhsm runner
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ advisories: ## known vulnerabilities of the dependencies; fetches the RustSec da
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 10)
 	tests/fuzz/run $(or $(FUZZ_SECONDS),10)
+
+schemathesis: softhsm ## the served OpenAPI document against a live service, as back end, operator and officer (PyPI: schemathesis)
+	.ci/schemathesis
 
 storm: softhsm runner ## every fault twenty times under load; writes docs/figures/storm-*.md (half an hour)
 	TILLWARD_STORM_ROUNDS=20 TILLWARD_STORM_FIGURES=write $(CARGO) nextest run --test it --no-capture -P long -E 'test(/^weather::/)'

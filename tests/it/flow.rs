@@ -1,8 +1,10 @@
 //! The whole flow of docs/protocol.md through TLS and mTLS with the real service, SoftHSM and SQLite (`day`, `once` and `refusals` over each module, from there): what goes well, what is refused and
 //! with which reason, and what the audit log says of both.
 
+mod again;
 mod clock;
 mod house;
+mod kms;
 mod nodes;
 mod plans;
 mod principals;

@@ -1,9 +1,12 @@
 //! Plans: proposed, approved, executed. docs/approvals.md is their page.
 
+use axum::Extension;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 
 use super::{Answer, Effect, created};
 use crate::http::extract::{Bound, Id, Json, Parameters};
+use crate::http::problem::OwnWords;
 use crate::ops;
 use crate::ops::context::Context;
 use crate::ops::error::OpError;
@@ -23,11 +26,18 @@ pub(super) async fn list_plans(
 
 /// Proposes what only a quorum may ask for; dry, says what the plan would be and what it would stop.
 #[utoipa::path(post, path = "/v1/plans", tag = "plans", params(Effect), request_body = ops::PlanBody,
-    responses((status = 200, body = ops::Proposed)),
+    responses((status = 201, body = ops::Proposed), (status = 200, body = ops::Proposed)),
     extensions(("x-reasons" = json!([Reason::QuorumMissing, Reason::ApprovalsMissing, Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState,
-        Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable, Reason::WouldStrand, Reason::StateConflict]))))]
-pub(super) async fn propose_plan(Bound(app): Bound, context: Context, Json(body): Json<ops::PlanBody>) -> Answer<ops::Proposed> {
-    ops::propose_plan(&app, &context, &body).await.map(axum::Json)
+        Reason::KeyOutsideTime, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable, Reason::WouldStrand,
+        Reason::AlgorithmNotOffered]))))]
+pub(super) async fn propose_plan(
+    Bound(app): Bound,
+    context: Context,
+    Json(mut body): Json<ops::PlanBody>,
+) -> Result<impl IntoResponse, OpError> {
+    body.dry_run |= context.dry_run;
+    let status = if body.dry_run { StatusCode::OK } else { StatusCode::CREATED };
+    ops::propose_plan(&app, &context, &body).await.map(|proposed| (status, Extension(OwnWords), axum::Json(proposed)))
 }
 
 /// Reads a plan and how it stands.
@@ -78,7 +88,8 @@ pub(super) async fn execute_plan(
     Bound(app): Bound,
     context: Context,
     Id(plan): Id<PlanId>,
-    Json(body): Json<ops::ExecutionBody>,
-) -> Answer<ops::Executed> {
-    ops::execute_plan(&app, &context, plan, body).await.map(axum::Json)
+    Json(mut body): Json<ops::ExecutionBody>,
+) -> Result<impl IntoResponse, OpError> {
+    body.dry_run |= context.dry_run;
+    ops::execute_plan(&app, &context, plan, body).await.map(|executed| (Extension(OwnWords), axum::Json(executed)))
 }
