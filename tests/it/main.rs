@@ -13,6 +13,7 @@ mod flow;
 mod kryoptic;
 mod outage;
 mod pki_lint;
+mod policy;
 mod published;
 mod scene;
 mod service;

@@ -31,7 +31,8 @@ pub(super) async fn follow(service: Arc<Service>, mut hangups: Signal) {
         let settled = now == std::mem::replace(&mut last, now.clone());
         looks = if settled { looks + 1 } else { 0 };
         if asked || (settled && now != taken && looks % AGAIN == 1) {
-            let may_replace = async |_: &[u8; 32], new: &[u8; 32]| pins::allow(&service.store, PinKind::Policy, new).await;
+            let store = service.store.clone();
+            let may_replace = |_, new| async move { pins::allow(&store, PinKind::Policy, &new).await };
             if service.policies.reload(service.clock.now(), may_replace).await {
                 taken = now;
             }
