@@ -65,6 +65,37 @@ fn no_policy_is_dead_removing_any_one_changes_a_case_or_the_matrix() {
 }
 
 #[test]
+fn no_condition_is_dead_dropping_any_one_changes_a_case_or_the_matrix_or_is_refused() {
+    let cases = Case::parse(BUILT_IN_CASES).expect("cases");
+    let whole = matrix(&Policies::built_in());
+    let mut tried = 0;
+    for (file, text) in PolicyFiles::built_in().iter().filter(|(name, _)| *name != SCHEMA_FILE) {
+        for policy in text.parse::<PolicySet>().expect("parses").policies() {
+            let json = policy.to_json().expect("JSON");
+            for at in 0..check::terms(&json["conditions"][0]["body"]).len() {
+                let mut less = json.clone();
+                let terms: Vec<_> = check::terms(&json["conditions"][0]["body"]).into_iter().cloned().collect();
+                // What the wall says too: it stands twice on purpose.
+                if policy.effect() == cedar_policy::Effect::Permit && terms[at].get("containsAll").is_some() {
+                    continue;
+                }
+                let left = terms.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, term)| term.clone());
+                let joined = left.reduce(|left, right| serde_json::json!({"&&": {"left": left, "right": right}}));
+                less["conditions"] =
+                    joined.map_or(serde_json::json!([]), |body| serde_json::json!([{"kind": json["conditions"][0]["kind"], "body": body}]));
+                let mutant = cedar_policy::Policy::from_json(None, less).expect("a policy").to_cedar().expect("its text");
+                let mutated = text.replacen(&policy.to_cedar().expect("its text"), &mutant, 1);
+                let mutated = Policies::check(&files(|name, text| if name == file { mutated.clone() } else { text.to_owned() }));
+                let seen = mutated.map_or(true, |mutant| !failing(&cases, &mutant).is_empty() || matrix(&mutant) != whole);
+                assert!(seen, "{}: term {at} is dead: {mutant}", policy.annotation("id").expect("an id"));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 30, "{tried}");
+}
+
+#[test]
 fn every_policy_has_a_comment_for_the_auditor() {
     for text in Policies::built_in().texts() {
         assert!(text.comment.len() > 20, "{}: {:?}", text.id, text.comment);

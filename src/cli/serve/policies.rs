@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 
 use crate::ops::pins;
+use crate::policies::Stamp;
 use crate::service::Service;
 use crate::store::PinKind;
 
@@ -19,8 +20,9 @@ pub(super) async fn follow(service: Arc<Service>, mut hangups: Signal) {
     if service.policies.path().is_none() {
         return std::future::pending().await;
     }
-    let mut taken = service.policies.stamp();
-    let mut last = taken.clone();
+    // Not what it looks like now: it may have changed since it was read.
+    let mut taken = Stamp::new();
+    let mut last = Stamp::new();
     let mut looks = 0;
     loop {
         let asked = tokio::select! {
