@@ -17,7 +17,7 @@ use crate::ops::crl::CrlCache;
 use crate::ops::derivation_ids::DerivationIds;
 use crate::ops::error::OpError;
 use crate::ops::officers::{Officers, OfficersError};
-use crate::ops::pins::{PinError, Pins};
+use crate::ops::pins::PinError;
 use crate::policies::PolicyFolderError;
 use crate::store::{Store, StoreError};
 
@@ -121,8 +121,6 @@ pub struct App {
     pub crl: CrlCache,
     /// Who can approve.
     pub officers: Arc<Officers>,
-    /// What is on the disk and not in force.
-    pub pins: Pins,
 }
 
 /// Configuration, policy and certificates as the operations want them.
@@ -144,6 +142,8 @@ pub struct Settings {
     pub activation_seconds: i64,
     /// URL of the device listener, for QR payloads.
     pub device_url: String,
+    /// Waiting period before the destruction of a key, seconds.
+    pub destroy_seconds: i64,
     /// How long a plan stands open, seconds.
     pub plan_seconds: i64,
 }
@@ -202,15 +202,16 @@ impl App {
                 pki: config.pki.clone(),
                 activation_seconds: i64::from(config.activation.hours) * 3600,
                 device_url: device_url.clone(),
+                destroy_seconds: i64::from(config.keys.destroy_days) * 86_400,
                 plan_seconds: i64::from(config.approval.hours) * 3600,
             },
             derivation_ids: DerivationIds::default(),
             anchor: Anchor::default(),
             crl: CrlCache::default(),
             officers: officers.clone(),
-            pins: Pins::default(),
         };
         crate::ops::reconcile::reconcile(&app).await?;
+        crate::ops::adopt_design_keys(&app).await?;
         app.derivation_ids.open(&app).await?;
         Ok(app)
     }

@@ -434,6 +434,9 @@ impl Config {
         if !(1..=336).contains(&self.approval.hours) {
             return refuse("approval: hours must be 1 to 336".to_owned());
         }
+        if !(1..=365).contains(&self.keys.destroy_days) {
+            return refuse("keys: destroy_days 1 to 365".to_owned());
+        }
         let mut names = std::collections::BTreeSet::new();
         let mut ids = std::collections::BTreeSet::new();
         for acquirer in &self.acquirers {

@@ -1,5 +1,6 @@
 //! The forms of docs/api.md as JSON Schema (OpenAPI 3.1), where a Rust type does not say them: for `#[schema(schema_with = ...)]`.
 
+use tillward_hsm::managed::{KekForm, KeyAlgorithm, Purpose, SignatureScheme};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 
@@ -49,6 +50,45 @@ pub fn display_name() -> Object {
         .max_length(Some(100))
         .pattern(Some("^[^\\x00-\\x1f\\x7f-\\x9f]*[!-~][^\\x00-\\x1f\\x7f-\\x9f]*$"))
         .build()
+}
+
+fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
+/// What a managed key is for.
+pub fn key_purpose() -> Object {
+    words(Purpose::ALL.map(Purpose::name))
+}
+
+/// What a managed key is.
+pub fn key_algorithm() -> Object {
+    words(KeyAlgorithm::ALL.map(KeyAlgorithm::name))
+}
+
+/// How a signature is made.
+pub fn signature_scheme() -> Object {
+    words(SignatureScheme::ALL.map(SignatureScheme::name))
+}
+
+/// In what form keys travel under a partner's KEK.
+pub fn kek_form() -> Object {
+    words([KekForm::KeyBlock, KekForm::Kwp].map(KekForm::name))
+}
+
+/// What only a quorum may ask for.
+pub fn deed() -> Object {
+    words(["destroy-key", "report-compromise", "export-key", "import-key", "change-policy", "change-officers", "use-root-ca"])
+}
+
+/// Version of a managed key, from 1.
+pub fn key_version() -> Object {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(u32::MAX)).build()
+}
+
+/// Id of a plan.
+pub fn plan_id() -> Object {
+    pattern_of("^[0-9a-f]{32}$")
 }
 
 /// Name of a managed key.

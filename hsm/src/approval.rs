@@ -156,8 +156,21 @@ pub fn verify_one(plan: &Plan, approval: &Approval, roster: &Roster) -> Result<(
 /// # Errors
 /// [`ApprovalError`].
 pub fn verify(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, ApprovalError> {
+    verify_until(approved, roster, now, |plan| plan.expires)
+}
+
+/// The same of a plan that was executed in time, and whose effect on the token comes later: a destruction, after its waiting period. The plan's own
+/// end is then long past, so another one holds: [`LONGEST_WAIT`] after the plan was made. Approvals still have to be good, by the roster of now.
+///
+/// # Errors
+/// [`ApprovalError`].
+pub fn verify_after_waiting(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, ApprovalError> {
+    verify_until(approved, roster, now, |plan| plan.created.saturating_add(LONGEST_WAIT))
+}
+
+fn verify_until(approved: &Approved, roster: &Roster, now: i64, end: impl FnOnce(&Plan) -> i64) -> Result<Plan, ApprovalError> {
     let plan = Plan::parse(&approved.plan)?;
-    if now >= plan.expires || now < plan.created.saturating_sub(CLOCKS) {
+    if now >= end(&plan) || now < plan.created.saturating_sub(CLOCKS) {
         return Err(ApprovalError::Expired);
     }
     let mut seen = BTreeSet::new();
@@ -176,6 +189,9 @@ pub fn verify(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, Ap
 
 /// A plan carries so many approvals at most: they all stand in one entry of the audit log.
 pub const MOST: usize = 8;
+
+/// The longest that a plan stands open, the longest waiting period (a year), and a month for an HSM that is away.
+pub const LONGEST_WAIT: i64 = crate::plan::LONGEST + 396 * 86_400;
 
 /// Two machines' clocks differ by less, seconds.
 const CLOCKS: i64 = 300;

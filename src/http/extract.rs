@@ -85,6 +85,19 @@ impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// The same of two path segments.
+pub(super) struct Ids<A, B>(pub A, pub B);
+
+impl<A: std::str::FromStr, B: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Ids<A, B> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let missing = || Problem::new(Reason::NotFound.into());
+        let Path((one, other)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| missing())?;
+        Ok(Self(one.parse().map_err(|_| missing())?, other.parse().map_err(|_| missing())?))
+    }
+}
+
 /// Query parameters of a fixed shape.
 pub(super) struct Parameters<T>(pub T);
 

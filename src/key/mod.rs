@@ -100,6 +100,23 @@ impl Intent {
     }
 }
 
+/// The number of a version, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VersionNumber(pub u32);
+
+/// Why a text is not the number of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the number of a version: decimal, from 1, without a leading zero")]
+pub struct VersionNumberError;
+
+impl std::str::FromStr for VersionNumber {
+    type Err = VersionNumberError;
+    fn from_str(text: &str) -> Result<Self, VersionNumberError> {
+        let number: u32 = text.parse().map_err(|_| VersionNumberError)?;
+        if number > 0 && number.to_string() == text { Ok(Self(number)) } else { Err(VersionNumberError) }
+    }
+}
+
 /// How a person compares a key: the CMAC check value of an AES key (X9.24-1:2017), the fingerprint of a public key. `None` of a key that has neither.
 pub fn check_text(kcv: Option<&str>, fingerprint: Option<&[u8; 32]>) -> Option<String> {
     match (kcv, fingerprint) {

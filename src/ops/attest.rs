@@ -6,6 +6,7 @@ use tillward_hsm::{HsmError, Ikid, Refusal as HsmRefusal, SigningKey};
 
 use super::challenge::sign;
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrol::{enrolled_key, level_of};
 use super::error::{OpError, Refusal};
 use super::read_device::{load_own_device, not_active};
@@ -36,6 +37,7 @@ pub async fn attest(app: &App, context: &Context, device: &DeviceId, body: &[u8]
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::StorageKek, DesignKey::AttestationSigning]).await?;
     let now = app.clock.now();
     let settings = &app.settings;
     let key = settings.authorities.attestation_key();

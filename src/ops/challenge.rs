@@ -2,6 +2,7 @@
 //! leaves. So asking for one has no effect, and nobody can fill a table by asking.
 
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrol::level_of;
 use super::error::OpError;
 use super::read_device::{load_own_device, not_active};
@@ -42,6 +43,7 @@ pub async fn enrolment_challenge(app: &App, context: &Context, body: &[u8]) -> R
     }
     let terminal = app.store.read().await?.find_terminal(&activation.terminal).await?;
     let level = terminal.ok_or_else(|| OpError::internal("loading the terminal of an activation", "the foreign key has no row"))?.level;
+    let permit = demand(app, context, permit, &[DesignKey::AttestationSigning]).await?;
     let ikid = ikid_of_this_run(app, context, permit, &activation).await?;
     signed_challenge(app, Target::Enrol(&activation.id), ikid, &level).await
 }
@@ -74,6 +76,7 @@ pub async fn device_challenge(app: &App, context: &Context, device: &DeviceId, b
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
+    let _permit = demand(app, context, permit, &[DesignKey::AttestationSigning]).await?;
     let target = match request.purpose {
         DevicePurpose::Attest => Target::Attest(&row.id),
         DevicePurpose::Renew => Target::Renew(&row.id),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::signed_challenge;
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrol::level_of;
 use super::error::{OpError, Refusal};
 use super::read_device::{load_device, not_active};
@@ -31,7 +32,6 @@ pub struct ClearanceBody {
     pub device: DeviceId,
     /// payment, or pin: asked again before PIN entry.
     #[serde(deserialize_with = "word")]
-    #[schema(inline)]
     pub purpose: Purpose,
 }
 
@@ -43,7 +43,6 @@ pub struct Clearance {
     /// The device.
     pub device: DeviceId,
     /// What for.
-    #[schema(inline)]
     pub purpose: Purpose,
     /// When the phone was last found intact, RFC 3339.
     #[schema(schema_with = schema::time)]
@@ -60,6 +59,7 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::AttestationSigning]).await?;
     if fresh_result(app, &row).await?.is_none() {
         let mut refusal = Refusal::from(Reason::AttestationStale);
         refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);

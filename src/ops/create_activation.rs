@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tillward_hsm::ksn::Ikid;
 
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
 use super::refuse;
@@ -58,6 +59,7 @@ pub async fn create_activation(app: &App, context: &Context, body: &ActivationBo
     if app.store.read().await?.find_live_device_of_terminal(&terminal.id).await?.is_some() {
         return Err(refuse(app, context, permit, Reason::TerminalOccupied).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::ActivationMac]).await?;
     let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let mut tx = app.store.begin().await?;
     let supersedes = tx.open_activation(&fresh.row).await?;

@@ -20,19 +20,23 @@ use crate::key::{Intent, KeyClass, Periods, Shape, default_limit, is_of_the_desi
 use crate::store::{self, StoreError};
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyBody {
     /// Its name, for good.
+    #[schema(schema_with = crate::schema::key_name)]
     pub key: KeyName,
     /// What it is for.
+    #[schema(schema_with = crate::schema::key_purpose)]
     pub purpose: Purpose,
     /// What it is.
+    #[schema(schema_with = crate::schema::key_algorithm)]
     pub algorithm: KeyAlgorithm,
     /// The acquirer that it belongs to; without one, the service.
     pub acquirer: Option<AcquirerId>,
     /// Other names that lead to it.
     #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 16)]
     pub aliases: BTreeSet<KeyName>,
     /// A next version takes over after it.
     pub rotation_seconds: Option<u64>,

@@ -6,6 +6,7 @@ use tillward_hsm::{HsmError, Refusal as HsmRefusal};
 use zeroize::Zeroizing;
 
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
 use super::refuse;
@@ -47,6 +48,7 @@ pub async fn decrypt(app: &App, context: &Context, body: &[u8]) -> Result<Decryp
     let message = PaymentMessage::parse(body)?;
     let ksn = parse_ksn(message.ksn)?;
     let (device, permit) = load_by_ksn(app, context, ksn, Action::Decrypt).await?;
+    let permit = demand(app, context, permit, &[DesignKey::BdkData(&device.acquirer)]).await?;
     let decrypted = app.hsm.dukpt_decrypt(ksn, message.iv, message.aad, message.ciphertext, message.mac).await;
     let plaintext = match decrypted {
         Ok(plaintext) => plaintext,

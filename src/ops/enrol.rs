@@ -11,6 +11,7 @@ use tillward_hsm::{HsmError, Ikid, KeyPurpose, OpenEnrolment, Refusal as HsmRefu
 
 use super::challenge::sign;
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrolment_parameters::transport_kind;
 use super::error::{OpError, Refusal};
 use super::issue_certificate::{Issued, issue_merchant_certificate};
@@ -45,6 +46,7 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
     if now >= activation.expires {
         return Err(refuse(app, context, permit, Reason::ActivationExpired).await);
     }
+    let permit = demand(app, context, permit, &works_with(&activation)).await?;
     // Given out by an earlier process: the challenge endpoint gives the activation another one.
     if !app.derivation_ids.is_of_this_run(&activation.acquirer, activation.derivation_id).await {
         return Err(refuse(app, context, permit, Reason::ChallengeInvalid).await);
@@ -115,6 +117,20 @@ pub async fn enrol(app: &App, context: &Context, body: &[u8]) -> Result<String, 
         Committed::Enrolled => Ok(package),
         Committed::Lost(permit) => lost(app, context, permit, &activation, mac.transcript().digest()).await,
     }
+}
+
+/// The keys without which nobody is enrolled.
+fn works_with(activation: &store::Activation) -> [DesignKey<'_>; 8] {
+    [
+        DesignKey::ActivationMac,
+        DesignKey::EnrollmentTransport,
+        DesignKey::StorageKek,
+        DesignKey::AttestationSigning,
+        DesignKey::PersonalizationSigning,
+        DesignKey::IssuingCa,
+        DesignKey::BdkPin(&activation.acquirer),
+        DesignKey::BdkData(&activation.acquirer),
+    ]
 }
 
 /// The first secret: unknown, locked and revoked codes end here, a wrong secret is counted. What goes on has the right code.

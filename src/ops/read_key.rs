@@ -1,10 +1,10 @@
 //! Reads a managed key with its versions.
 
 use serde::Serialize;
-use serde_json::Value;
 use tillward_hsm::KeyName;
 
 use super::context::Context;
+use super::design_keys::dependants;
 use super::error::OpError;
 use super::reason::Reason;
 use super::usable_key::resource;
@@ -12,12 +12,12 @@ use super::{authorize, turn_away};
 use crate::app::App;
 use crate::authz::{Action, Permit, Resource};
 use crate::clock::UnixTime;
-use crate::key::check_text;
-use crate::store;
+use crate::key::{KeyClass, check_text};
+use crate::store::{self, Dependants};
 use crate::wire::b64url;
 
 /// A managed key, as people and machines outside see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ManagedKey {
     /// Its name.
     pub key: String,
@@ -59,11 +59,11 @@ pub struct ManagedKey {
     pub versions: Vec<VersionView>,
     /// What depends on it, of a key of the design.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dependants: Option<Value>,
+    pub dependants: Option<Dependants>,
 }
 
 /// A version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct VersionView {
     /// From 1.
     pub version: u32,
@@ -96,13 +96,12 @@ pub struct VersionView {
     pub uses_limit: Option<u64>,
     /// When what happened and will happen, RFC 3339.
     #[serde(flatten)]
-    pub times: Times,
+    pub times: KeyTimes,
 }
 
 /// When what happened and will happen to a version, RFC 3339.
-#[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "each is named by what happens")]
-pub struct Times {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct KeyTimes {
     pub created: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activated: Option<String>,
@@ -148,8 +147,11 @@ pub(super) async fn view(app: &App, name: &KeyName) -> Result<ManagedKey, OpErro
     let key = reads.find_key(name, false).await?.ok_or(Reason::KeyUnknown)?;
     let aliases = reads.aliases_of(name).await?;
     let versions = reads.versions_of(name).await?;
+    drop(reads);
+    let depends = if key.shape.class == KeyClass::Design { Some(dependants(app, &key).await?) } else { None };
     let mut view = ManagedKey::from(key);
     view.aliases = aliases.into_iter().map(String::from).collect();
+    view.dependants = depends;
     view.versions = versions.into_iter().map(VersionView::from).collect();
     Ok(view)
 }
@@ -191,7 +193,7 @@ impl From<store::KeyVersion> for VersionView {
             public_key: version.made.spki.as_deref().map(b64url::encode),
             uses: version.uses_limit.map(|_| version.uses),
             uses_limit: version.uses_limit,
-            times: Times {
+            times: KeyTimes {
                 created: times.created.rfc3339(),
                 activated: text(times.activated),
                 suspended: text(times.suspended),

@@ -5,6 +5,7 @@ use super::attest::{answered_wrongly, verify_device_mac};
 use super::challenge::signed_challenge;
 use super::clearance::fresh_result;
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::enrol::enrolled_key;
 use super::error::{OpError, Refusal};
 use super::issue_certificate::issue_merchant_certificate;
@@ -30,6 +31,7 @@ pub async fn renew_certificate(app: &App, context: &Context, device: &DeviceId, 
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
+    let permit = demand(app, context, permit, &[DesignKey::StorageKek, DesignKey::IssuingCa, DesignKey::AttestationSigning]).await?;
     let now = app.clock.now();
     let settings = &app.settings;
     let key = settings.authorities.attestation_key();

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::create_activation::{CreatedActivation, FreshActivation};
+use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
 use super::refuse;
@@ -31,6 +32,7 @@ pub struct Replaced {
 #[tracing::instrument(skip_all)]
 pub async fn replace_device(app: &App, context: &Context, terminal: &TerminalId, body: &ReasonBody) -> Result<Replaced, OpError> {
     let (terminal, permit) = load_terminal(app, context, terminal, Action::ReplaceDevice).await?;
+    let permit = demand(app, context, permit, &[DesignKey::ActivationMac]).await?;
     let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;

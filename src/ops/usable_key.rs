@@ -39,7 +39,6 @@ pub(super) fn key_ref(key: &store::Key, version: u32) -> KeyRef {
 
 /// Finds the key, asks for the permit, and decides. Without a version: the primary one for [`Use::Protect`]; for [`Use::Process`] the caller names it.
 /// `uses` is how many uses the request makes (a batch makes several); they are counted in the database before the token is asked.
-#[expect(dead_code, reason = "the operations of the KMS come next")]
 pub(super) async fn usable_key(
     app: &App,
     context: &Context,

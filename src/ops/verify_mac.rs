@@ -4,6 +4,7 @@ use serde::Serialize;
 use tillward_hsm::ksn::Ksn;
 
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::read_device::not_active;
 use super::reason::Reason;
@@ -31,6 +32,7 @@ pub async fn verify_mac(app: &App, context: &Context, body: &[u8]) -> Result<Ver
     let request = MacRequest::parse(body)?;
     let ksn = parse_ksn(request.ksn)?;
     let (device, permit) = load_by_ksn(app, context, ksn, Action::VerifyMac).await?;
+    let permit = demand(app, context, permit, &[DesignKey::BdkData(&device.acquirer)]).await?;
     match app.hsm.dukpt_verify_mac(ksn, request.data, request.mac).await {
         Ok(()) => {}
         Err(HsmError::Refused(HsmRefusal::MacMismatch)) => return Err(refuse(app, context, permit, Reason::MacMismatch).await),

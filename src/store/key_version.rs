@@ -8,6 +8,7 @@ use super::key::{COLUMNS as KEY_COLUMNS, Key, key, signed};
 use super::row::Row;
 use super::{Store, StoreError};
 use crate::clock::UnixTime;
+use crate::id::AcquirerId;
 use crate::key::{Intent, KeyState, Life, Move, NoMove, Origin, Validity};
 
 /// A version of a key.
@@ -29,6 +30,8 @@ pub struct KeyVersion {
     pub times: Times,
     /// The end of the waiting period before its destruction, and the order: plan and approvals, JSON.
     pub waits: Option<(UnixTime, String)>,
+    /// Since when the token is being asked to destroy it.
+    pub destroying: Option<UnixTime>,
     /// When it is valid.
     pub validity: Validity,
     /// Counted uses; only those of a version with a limit are counted.
@@ -71,6 +74,17 @@ pub struct Made {
     pub spki: Option<Vec<u8>>,
 }
 
+/// What would stand still without a key of the design.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Dependants {
+    /// Enrolled phones that are not retired.
+    pub phones: u64,
+    /// Certificates that are valid.
+    pub certificates: u64,
+    /// Activation codes that can be used.
+    pub activations: u64,
+}
+
 impl KeyVersion {
     /// A version that is about to be made.
     pub fn intended(key: KeyName, version: u32, label: String, intent: Intent, now: UnixTime) -> Self {
@@ -83,6 +97,7 @@ impl KeyVersion {
             state: KeyState::PreActivation,
             times: Times { created: now, ..Times::default() },
             waits: None,
+            destroying: None,
             validity: Validity::default(),
             uses: 0,
             uses_limit: None,
@@ -126,7 +141,7 @@ impl KeyVersion {
 }
 
 const COLUMNS: &str = "v.key AS of_key, v.version, v.label, v.origin, v.state, v.intent, v.created, v.made, v.activated, v.suspended, \
-                       v.deactivated, v.compromised, v.destroy_at, v.destroy_order, v.destroyed, v.not_before, v.protect_until, \
+                       v.deactivated, v.compromised, v.destroy_at, v.destroy_order, v.destroying, v.destroyed, v.not_before, v.protect_until, \
                        v.not_after, v.uses, v.uses_limit, v.kcv, v.fingerprint, v.spki, \
                        CASE WHEN v.escrow IS NULL THEN 0 ELSE 1 END AS escrowed";
 
@@ -200,7 +215,8 @@ impl Tx {
             "UPDATE key_version SET state = $5, activated = $6, suspended = $7, deactivated = $8, compromised = $9, destroyed = $10, \
              destroy_at = $11, destroy_order = $12, not_before = $13, protect_until = $14, not_after = $15, \
              escrow = CASE WHEN $5 = 'destroyed' THEN NULL ELSE escrow END \
-             WHERE key = $1 AND version = $2 AND state = $3 AND coalesce(destroy_at, -1) = $4 AND intent IS NULL",
+             WHERE key = $1 AND version = $2 AND state = $3 AND coalesce(destroy_at, -1) = $4 AND intent IS NULL \
+             AND (destroying IS NULL OR $5 = 'destroyed')",
         )
         .bind(from.key.as_str())
         .bind(i64::from(from.version))
@@ -217,6 +233,23 @@ impl Tx {
         .bind(time(to.validity.not_before))
         .bind(time(to.validity.protect_until))
         .bind(time(to.validity.not_after));
+        Ok(self.run("key_version", statement).await? == 1)
+    }
+
+    /// Takes a version whose waiting period is over to destroy it: from then on there is no way back. `false`: another node took it less than
+    /// `lease` seconds ago, or there is nothing to destroy.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn take_to_destroy(&mut self, key: &KeyName, version: u32, now: UnixTime, lease: i64) -> Result<bool, StoreError> {
+        let statement = sqlx::query(
+            "UPDATE key_version SET destroying = $3 WHERE key = $1 AND version = $2 AND destroy_at <= $3 AND destroyed IS NULL \
+             AND coalesce(destroying, 0) <= $4",
+        )
+        .bind(key.as_str())
+        .bind(i64::from(version))
+        .bind(now.0)
+        .bind(now.plus(-lease).0);
         Ok(self.run("key_version", statement).await? == 1)
     }
 
@@ -358,6 +391,44 @@ impl<C: Link> Db<C> {
         self.rows("key", query).await?.iter().map(key).collect()
     }
 
+    /// What depends on the keys of the design: live devices, of this acquirer or of all; certificates that are neither revoked nor at their end;
+    /// activations that can still be used.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn count_dependants(&mut self, acquirer: Option<&AcquirerId>, now: UnixTime) -> Result<Dependants, StoreError> {
+        let acquirer = acquirer.map_or("", AcquirerId::as_str);
+        let phones = sqlx::query("SELECT count(*) FROM device WHERE state <> 'retired' AND ($1 = '' OR acquirer = $1)").bind(acquirer);
+        let certificates = sqlx::query(
+            "SELECT count(*) FROM certificate JOIN device ON device.id = certificate.device WHERE revoked_at IS NULL AND not_after > $2 \
+             AND ($1 = '' OR acquirer = $1)",
+        )
+        .bind(acquirer)
+        .bind(now.0);
+        let activations =
+            sqlx::query("SELECT count(*) FROM activation WHERE state = 'open' AND expires > $2 AND ($1 = '' OR acquirer = $1)")
+                .bind(acquirer)
+                .bind(now.0);
+        Ok(Dependants {
+            phones: self.number("device", phones).await?,
+            certificates: self.number("certificate", certificates).await?,
+            activations: self.number("activation", activations).await?,
+        })
+    }
+
+    /// Where the audit log tells of exports of a key: number and time of each entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn exports_of(&mut self, key: &KeyName) -> Result<Vec<(u64, UnixTime)>, StoreError> {
+        let query = sqlx::query(
+            "SELECT seq, at FROM audit WHERE action = 'export_key' AND resource_kind = 'key' AND resource_id = $1 AND outcome = 'effect' \
+             ORDER BY seq",
+        )
+        .bind(key.as_str());
+        self.rows("audit", query).await?.iter().map(|row| Ok((row.number("seq")?, row.time("at")?))).collect()
+    }
+
     async fn versions_where(&mut self, condition: &'static str, value: &str) -> Result<Vec<KeyVersion>, StoreError> {
         // Only constants were put together.
         let sql = format!("SELECT {COLUMNS} FROM key_version v WHERE {condition}");
@@ -389,6 +460,7 @@ fn version(row: &Row) -> Result<KeyVersion, StoreError> {
             destroyed: row.optional_time("destroyed")?,
         },
         waits,
+        destroying: row.optional_time("destroying")?,
         validity: Validity {
             not_before: row.optional_time("not_before")?,
             protect_until: row.optional_time("protect_until")?,

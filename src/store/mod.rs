@@ -37,7 +37,7 @@ pub use db::{Db, Link, Reads, Tx};
 pub use device::{Device, DeviceFilter, SealedSecret};
 pub use error::{Cause, StoreError};
 pub use key::{Key, KeyFilter};
-pub use key_version::{KeyVersion, Made, Times};
+pub use key_version::{Dependants, KeyVersion, Made, Times};
 pub use merchant::Merchant;
 pub use plan::{ApprovalRow, PinKind, PlanId, PlanIdError, PlanRow, PlanState};
 pub use terminal::Terminal;

@@ -91,7 +91,7 @@ async fn a_service_that_is_killed_in_a_storm_of_enrolments_loses_no_phone_and_gi
     scene.backend.put("/v1/merchants/m1", &json!({"acquirer": ACQUIRER, "name": "Merchant"})).await.expect("a merchant");
     // The first activation makes the derivation mark on the token.
     scene.service.code("t-first", "standard").await;
-    let keys = scene.auditor.get("/v1/keys").await.expect("an inventory");
+    let keys = scene.auditor.get("/v1/hsm/keys").await.expect("an inventory");
     let before = objects(&scene.service);
     let mut ikids = BTreeSet::new();
     let mut devices = BTreeSet::new();
@@ -137,7 +137,7 @@ async fn a_service_that_is_killed_in_a_storm_of_enrolments_loses_no_phone_and_gi
         assert!(tally.answered > 0 && tally.lost > 0, "the kills did not meet the enrolments: {tally:?}");
     }
     everything_adds_up(&scene, &devices).await;
-    assert_eq!(scene.auditor.get("/v1/keys").await.expect("an inventory"), keys, "the keys on the token are what they were");
+    assert_eq!(scene.auditor.get("/v1/hsm/keys").await.expect("an inventory"), keys, "the keys on the token are what they were");
     assert!(scene.service.stop().success());
     assert_eq!(objects(&scene.service), before, "an orphan on the token");
 }

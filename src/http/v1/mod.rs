@@ -11,6 +11,7 @@
 mod activations;
 mod devices;
 mod dukpt;
+mod keys;
 mod merchants;
 mod plans;
 mod policies;
@@ -45,11 +46,24 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(dukpt::verify_mac))
         .routes(routes!(dukpt::decrypt))
         .routes(routes!(service::read_audit))
+        .routes(routes!(keys::create_key, keys::list_keys))
+        .routes(routes!(keys::reconcile_keys))
+        .routes(routes!(keys::read_key, keys::update_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(keys::activate_key))
+        .routes(routes!(keys::suspend_key))
+        .routes(routes!(keys::deactivate_key))
+        .routes(routes!(keys::restore_key))
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
         .routes(routes!(policies::read_policy))
-        .merge(OpenApiRouter::from(plans::routes()))
+        .routes(routes!(plans::list_plans, plans::propose_plan))
+        .routes(routes!(plans::read_plan))
+        .routes(routes!(plans::read_plan_bundle))
+        .routes(routes!(plans::approve_plan))
+        .routes(routes!(plans::cancel_plan))
+        .routes(routes!(plans::execute_plan))
 }
 
 type Answer<T> = Result<axum::Json<T>, OpError>;

@@ -24,7 +24,7 @@ pub(super) async fn read_audit(
 }
 
 /// Reads the inventory of the token.
-#[utoipa::path(get, path = "/v1/keys", tag = "hsm", responses((status = 200, body = ops::KeyInventory)))]
+#[utoipa::path(get, path = "/v1/hsm/keys", tag = "hsm", responses((status = 200, body = ops::KeyInventory)))]
 pub(super) async fn read_keys(Bound(app): Bound, context: Context) -> Answer<ops::KeyInventory> {
     ops::read_keys(&app, &context).await.map(axum::Json)
 }

@@ -20,9 +20,12 @@ pub(in crate::host) fn demand(host: &Host, approved: &Approved, is_asked: impl F
     verify(host.args.officers.as_deref(), approved, now(), is_asked).map_err(|reason| Refusal::NotApproved { reason }.into())
 }
 
+/// A destruction is executed when its waiting period begins, and done when it ends: long after the plan's own end.
 fn verify(officers: Option<&Path>, approved: &Approved, now: i64, is_asked: impl FnOnce(&Deed) -> bool) -> Result<Plan, String> {
     let path = officers.ok_or("the HSM host was started without an officers' file")?;
-    let plan = approval::verify(approved, &read(path)?, now).map_err(|error| error.to_string())?;
+    let waits = Plan::parse(&approved.plan).is_ok_and(|plan| matches!(plan.deed, Deed::DestroyKey(_)));
+    let verified = if waits { approval::verify_after_waiting } else { approval::verify };
+    let plan = verified(approved, &read(path)?, now).map_err(|error| error.to_string())?;
     if is_asked(&plan.deed) { Ok(plan) } else { Err(format!("the plan is for another {}", plan.deed.name())) }
 }
 
@@ -83,7 +86,10 @@ mod tests {
         let ask = |now, name: &str| verify(Some(&path), &both, now, |deed| *deed == Deed::DestroyKey(key(name)));
         assert_eq!(ask(1500, "a").expect("approved").deed, Deed::DestroyKey(key("a")));
         assert!(ask(1500, "b").expect_err("another key").contains("another"));
-        assert!(ask(2000, "a").expect_err("too late").contains("expired"));
+        assert!(ask(2000, "a").is_ok(), "the waiting period is longer than the plan stands open");
+        assert!(ask(1000 + approval::LONGEST_WAIT, "a").expect_err("too late").contains("expired"));
+        let report = approved(Deed::ReportCompromise(key("a")), &[("urn:o:a", officer(1)), ("urn:o:b", officer(2))]);
+        assert!(verify(Some(&path), &report, 2000, |_| true).expect_err("too late").contains("expired"));
         let one = approved(Deed::DestroyKey(key("a")), &[("urn:o:a", officer(1))]);
         assert!(verify(Some(&path), &one, 1500, |_| true).expect_err("one").contains("1 of 2"));
 

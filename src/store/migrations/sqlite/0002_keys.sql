@@ -44,6 +44,8 @@ CREATE TABLE key_version (
     -- The end of the waiting period, and the plan with its approvals that began it.
     destroy_at    INTEGER,
     destroy_order TEXT    CHECK (length(destroy_order) BETWEEN 1 AND 65536),
+    -- Since when the token is being asked to destroy it: from then on there is no way back.
+    destroying    INTEGER,
     destroyed     INTEGER,
     not_before    INTEGER,
     protect_until INTEGER,
@@ -65,6 +67,8 @@ CREATE TABLE key_version (
     CHECK ((state = 'destroyed') = (destroyed IS NOT NULL)),
     CHECK (state <> 'destroyed' OR (destroy_at IS NOT NULL AND destroyed >= destroy_at AND escrow IS NULL)),
     CHECK ((destroy_at IS NULL) = (destroy_order IS NULL)),
+    CHECK (destroying IS NULL OR (destroy_at IS NOT NULL AND destroying >= destroy_at)),
+    CHECK (state <> 'destroyed' OR destroying IS NOT NULL),
     CHECK (uses_limit IS NULL OR uses <= uses_limit),
     CHECK (fingerprint IS NULL OR spki IS NOT NULL)
 ) STRICT;
@@ -106,6 +110,7 @@ CREATE TRIGGER key_version_waits BEFORE UPDATE ON key_version
 WHEN OLD.destroy_at IS NOT NULL AND (
     (NEW.destroy_at IS NULL AND NEW.state NOT IN ('suspended', 'compromised'))
     OR (NEW.destroy_at IS NOT NULL AND NEW.state <> OLD.state AND NEW.state NOT IN ('compromised', 'destroyed'))
+    OR (NEW.destroying IS NULL AND OLD.destroying IS NOT NULL)
     OR NEW.destroy_at <> OLD.destroy_at OR NEW.destroy_order <> OLD.destroy_order
 )
 BEGIN SELECT RAISE(ABORT, 'a key that waits for its destruction is restored, reported as compromised or destroyed, and its day does not move'); END;

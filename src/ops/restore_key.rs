@@ -1,0 +1,17 @@
+//! Calls the destruction of a version off: it is suspended then, and nothing more.
+
+use tillward_hsm::KeyName;
+
+use super::context::Context;
+use super::error::OpError;
+use super::move_key::move_key;
+use super::read_key::ManagedKey;
+use crate::app::App;
+use crate::authz::Action;
+use crate::key::Move;
+
+/// Calls the destruction of a version off: it is suspended then, and nothing more.
+#[tracing::instrument(skip_all)]
+pub async fn restore_key(app: &App, context: &Context, key: &KeyName, version: u32) -> Result<ManagedKey, OpError> {
+    move_key(app, context, key, version, Action::RestoreKey, Move::Restore).await
+}
