@@ -16,6 +16,7 @@ use crate::store::{ApprovalRow, PlanId, PlanRow, PlanState};
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlanView {
     /// Its id.
+    #[schema(schema_with = schema::plan_id)]
     pub id: String,
     /// open, executed, cancelled, or expired.
     pub state: String,

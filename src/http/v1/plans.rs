@@ -25,7 +25,7 @@ pub(super) async fn list_plans(
 #[utoipa::path(post, path = "/v1/plans", tag = "plans", params(Effect), request_body = ops::PlanBody,
     responses((status = 200, body = ops::Proposed)),
     extensions(("x-reasons" = json!([Reason::QuorumMissing, Reason::ApprovalsMissing, Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState,
-        Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable, Reason::WouldStrand, Reason::StateConflict]))))]
+        Reason::KeyOutsideTime, Reason::AlgorithmNotOffered, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable, Reason::WouldStrand, Reason::StateConflict]))))]
 pub(super) async fn propose_plan(Bound(app): Bound, context: Context, Json(body): Json<ops::PlanBody>) -> Answer<ops::Proposed> {
     ops::propose_plan(&app, &context, &body).await.map(axum::Json)
 }
@@ -72,7 +72,7 @@ pub(super) async fn cancel_plan(Bound(app): Bound, context: Context, Id(plan): I
     request_body = ops::ExecutionBody, responses((status = 200, body = ops::Executed)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged, Reason::PlanClosed, Reason::PlanExpired, Reason::ApprovalOwn,
         Reason::ApprovalTwice, Reason::ApprovalForeign, Reason::ApprovalInvalid, Reason::ApprovalsMissing, Reason::QuorumMissing,
-        Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable,
+        Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState, Reason::KeyOutsideTime, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable,
         Reason::WouldStrand, Reason::WrappedKeyRefused, Reason::AlgorithmNotOffered, Reason::StateConflict]))))]
 pub(super) async fn execute_plan(
     Bound(app): Bound,

@@ -10,7 +10,7 @@ use crate::ops::context::Context;
 use crate::service::Service;
 
 /// Reads which policies are in force; works without the HSM.
-#[utoipa::path(get, path = "/v1/policy", tag = "policy", responses((status = 200, body = ops::PolicyReport)))]
+#[utoipa::path(get, path = "/v1/policy", tag = "policies", responses((status = 200, body = ops::PolicyReport)))]
 pub(super) async fn read_policy(State(service): State<Arc<Service>>, context: Context) -> Answer<ops::PolicyReport> {
     ops::read_policy(&service, &context).await.map(axum::Json)
 }

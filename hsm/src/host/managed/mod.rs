@@ -39,6 +39,7 @@ pub(super) fn perform(host: &Host, context: &Context, session: &Session, operati
         Managed::Read { key } => make::read(context, session, key),
         Managed::Destroy { key, approved } => end::destroy(host, context, session, key, approved),
         Managed::Sign { key, scheme, input } => use_sign::sign(context, session, key, *scheme, input),
+        Managed::Verify { key, scheme, input, signature } => use_sign::verify(context, session, key, *scheme, input, signature),
         Managed::Mac { key, message } => use_mac::mac(context, session, key, message),
         Managed::VerifyMac { key, message, mac } => use_mac::verify(context, session, key, message, mac),
         Managed::Encrypt { key, aad, plaintext } => use_aead::encrypt(context, session, key, aad, &plaintext.0),
