@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::failure::Advice;
 use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -41,7 +42,9 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
         .json()
         .flatten_event(true)
         .with_span_list(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log).context("--log is not a filter")?)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log).with_context(|| {
+            Advice::new("--log is not a filter", "take error, warn, info, debug or trace, or levels by module: info,tillward=debug.")
+        })?)
         .with_writer(std::io::stderr)
         .init();
     std::panic::set_hook(Box::new(|info| {
