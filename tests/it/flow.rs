@@ -5,5 +5,6 @@ mod clock;
 mod house;
 mod nodes;
 mod plans;
+mod plans_over_keys;
 mod principals;
 mod restored;
