@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::schema;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
 

@@ -21,7 +21,7 @@ use crate::store::{PlanId, PlanRow, PlanState};
 #[serde(deny_unknown_fields)]
 pub struct PlanBody {
     /// destroy-key, report-compromise, export-key, import-key, change-policy, change-officers, use-root-ca.
-    #[schema(schema_with = deeds)]
+    #[schema(schema_with = schema::deed)]
     pub deed: String,
     /// The logical key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub struct PlanBody {
     pub key: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, nullable = false)]
+    #[schema(schema_with = schema::key_version, required = false)]
     pub version: Option<u32>,
     /// What the key is for, where the service does not know it: of a key that comes in.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,11 +45,11 @@ pub struct PlanBody {
     pub kek: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, nullable = false)]
+    #[schema(schema_with = schema::key_version, required = false)]
     pub kek_version: Option<u32>,
     /// key-block or kwp.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = form, required = false)]
+    #[schema(schema_with = schema::kek_form, required = false)]
     pub form: Option<KekForm>,
     /// SHA-256 of the file, block or policy set, 64 lower-case hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,14 +58,6 @@ pub struct PlanBody {
     /// Only say what the plan would be and what it would do.
     #[serde(default)]
     pub dry_run: bool,
-}
-
-fn form() -> utoipa::openapi::Object {
-    schema::one_of(["key-block", "kwp"])
-}
-
-fn deeds() -> utoipa::openapi::Object {
-    schema::one_of(Deed::NAMES)
 }
 
 /// The plan, and what it would do.
@@ -77,7 +69,7 @@ pub struct Proposed {
     /// Whether it only would be.
     pub dry_run: bool,
     /// What it would stop or strand, as things are.
-    #[schema(value_type = Option<Object>, required = true)]
+    #[schema(value_type = serde_json::Value)]
     pub check: Value,
 }
 

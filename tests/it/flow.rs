@@ -7,5 +7,6 @@ mod house;
 mod kms;
 mod nodes;
 mod plans;
+mod plans_over_keys;
 mod principals;
 mod restored;

@@ -29,7 +29,7 @@ pub(super) async fn list_plans(
     responses((status = 201, body = ops::Proposed), (status = 200, body = ops::Proposed)),
     extensions(("x-reasons" = json!([Reason::QuorumMissing, Reason::ApprovalsMissing, Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState,
         Reason::KeyOutsideTime, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable, Reason::WouldStrand,
-        Reason::AlgorithmNotOffered]))))]
+        Reason::AlgorithmNotOffered, Reason::StateConflict]))))]
 pub(super) async fn propose_plan(
     Bound(app): Bound,
     context: Context,
@@ -82,7 +82,7 @@ pub(super) async fn cancel_plan(Bound(app): Bound, context: Context, Id(plan): I
     request_body = ops::ExecutionBody, responses((status = 200, body = ops::Executed)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged, Reason::PlanClosed, Reason::PlanExpired, Reason::ApprovalOwn,
         Reason::ApprovalTwice, Reason::ApprovalForeign, Reason::ApprovalInvalid, Reason::ApprovalsMissing, Reason::QuorumMissing,
-        Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable,
+        Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState, Reason::KeyOutsideTime, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable,
         Reason::WouldStrand, Reason::WrappedKeyRefused, Reason::AlgorithmNotOffered, Reason::StateConflict]))))]
 pub(super) async fn execute_plan(
     Bound(app): Bound,
