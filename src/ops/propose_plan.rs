@@ -12,6 +12,7 @@ use super::{authorize, deed, refuse, sha256};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
+use crate::key::KeyClass;
 use crate::store::{PlanId, PlanRow, PlanState};
 
 /// What is proposed: the deed by name, and the parts that it has.
@@ -173,21 +174,28 @@ fn missing(part: &'static str) -> impl Fn() -> Refusal {
     move || malformed(format!("{part}: missing"))
 }
 
-async fn key(_: &App, body: &PlanBody) -> Result<KeyRef, OpError> {
+/// What a key is stands in its row; only of one that comes in it has to be said.
+async fn key(app: &App, body: &PlanBody) -> Result<KeyRef, OpError> {
+    let name = body.key.clone().ok_or_else(missing("key"))?;
+    let shape = app.store.read().await?.find_key(&name, false).await?.map(|key| key.shape);
     let key = KeyRef {
-        name: body.key.clone().ok_or_else(missing("key"))?,
+        name,
         version: body.version.filter(|version| *version > 0).ok_or_else(missing("version"))?,
-        purpose: body.purpose.ok_or_else(missing("purpose"))?,
-        algorithm: body.algorithm.ok_or_else(missing("algorithm"))?,
+        purpose: body.purpose.or(shape.map(|shape| shape.purpose)).ok_or_else(missing("purpose"))?,
+        algorithm: body.algorithm.or(shape.map(|shape| shape.algorithm)).ok_or_else(missing("algorithm"))?,
     };
-    if key.purpose.takes(key.algorithm) { Ok(key) } else { Err(malformed("algorithm: not one for this purpose").into()) }
+    // Of the design there are keys that no caller could make.
+    let fits = key.purpose.takes(key.algorithm) || shape.is_some_and(|shape| shape.class == KeyClass::Design);
+    if fits { Ok(key) } else { Err(malformed("algorithm: not one for this purpose").into()) }
 }
 
-async fn kek(_: &App, body: &PlanBody) -> Result<KekRef, OpError> {
+async fn kek(app: &App, body: &PlanBody) -> Result<KekRef, OpError> {
+    let name = body.kek.clone().ok_or_else(missing("kek"))?;
+    let form = app.store.read().await?.find_key(&name, false).await?.and_then(|key| key.shape.class.form());
     Ok(KekRef {
-        name: body.kek.clone().ok_or_else(missing("kek"))?,
+        name,
         version: body.kek_version.filter(|version| *version > 0).ok_or_else(missing("kek_version"))?,
-        form: body.form.ok_or_else(missing("form"))?,
+        form: body.form.or(form).ok_or_else(missing("form"))?,
     })
 }
 

@@ -3,6 +3,8 @@
 
 mod clock;
 mod house;
+mod keys;
+mod keys_end;
 mod nodes;
 mod principals;
 mod restored;
