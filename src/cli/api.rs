@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use reqwest::{Certificate, Identity, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::failure::{Advice, advise};
+use super::progress;
 
 /// How to reach a service, and as whom. A TOML file; paths start at its folder.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -19,6 +22,20 @@ pub struct Profile {
     pub certificate: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+}
+
+impl Profile {
+    /// Reads a profile; with it, the folder that its paths start at: that of the file itself, if a link led to it.
+    ///
+    /// # Errors
+    /// There is no file, or it is not a profile.
+    pub fn read(path: &Path) -> anyhow::Result<(Self, PathBuf)> {
+        let path = path.canonicalize().with_context(|| BadProfile(path.to_owned()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| BadProfile(path.clone()))?;
+        let profile = toml::from_str(&text).with_context(|| BadProfile(path.clone()))?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok((profile, folder))
+    }
 }
 
 /// A profile that cannot be read, or is not one.
@@ -46,6 +63,7 @@ pub struct Refused {
 pub struct Api {
     client: reqwest::Client,
     url: String,
+    watched: bool,
 }
 
 impl Api {
@@ -54,18 +72,36 @@ impl Api {
     /// # Errors
     /// The profile, or a file that it names, is missing or not acceptable.
     pub fn open(profile: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(profile).with_context(|| BadProfile(profile.to_owned()))?;
-        let parsed: Profile = toml::from_str(&text).with_context(|| BadProfile(profile.to_owned()))?;
-        let folder = profile.parent().unwrap_or(Path::new("."));
-        let read = |path: &Path| std::fs::read(folder.join(path)).with_context(|| format!("cannot read {}", folder.join(path).display()));
+        let (parsed, folder) = Profile::read(profile)?;
+        let read = |path: &Path| {
+            let path = folder.join(path);
+            std::fs::read(&path).with_context(|| {
+                Advice::new(format!("cannot read {}", path.display()), "correct the path in the profile, or the file's owner and mode.")
+            })
+        };
         let mut identity = read(&parsed.key)?;
         identity.extend(read(&parsed.certificate)?);
+        let pem = |member| move || Advice::new(format!("`{member}` of the profile is not in PEM"), "name PEM files in the profile.");
         let client = reqwest::Client::builder()
-            .tls_certs_only(Certificate::from_pem_bundle(&read(&parsed.ca)?)?)
-            .identity(Identity::from_pem(&identity)?)
+            .tls_certs_only(Certificate::from_pem_bundle(&read(&parsed.ca)?).with_context(pem("ca"))?)
+            .identity(Identity::from_pem(&identity).with_context(pem("certificate and key"))?)
             .timeout(std::time::Duration::from_secs(30))
-            .build()?;
-        Ok(Self { client, url: parsed.url.trim_end_matches('/').to_owned() })
+            .build()
+            .with_context(|| {
+                Advice::new("the files of the profile do not fit each other", "`key` has to be the private key of `certificate`.")
+            })?;
+        Ok(Self { client, url: parsed.url.trim_end_matches('/').to_owned(), watched: false })
+    }
+
+    /// The same for a person who waits: what takes long says so on the terminal.
+    #[must_use]
+    pub fn watched(self) -> Self {
+        Self { watched: true, ..self }
+    }
+
+    /// The service that is asked.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// One call: method, path, JSON body. Answers the JSON of a 2xx, or [`Refused`].
@@ -77,14 +113,25 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.with_context(|| format!("no answer from {}: is `tillward serve` running?", self.url))?;
-        let status = response.status();
-        let bytes = response.bytes().await?;
-        if status.is_success() {
-            return if bytes.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_slice(&bytes)?) };
+        let what = format!("waiting for {}", self.url);
+        let (status, bytes) = progress::during(!self.watched, &what, async {
+            let response = request.send().await?;
+            anyhow::Ok((response.status(), response.bytes().await?))
+        })
+        .await
+        .with_context(|| format!("no answer from {}", self.url))?;
+        if status.is_success() && bytes.is_empty() {
+            return Ok(Value::Null);
         }
-        let document: Value =
-            serde_json::from_slice(&bytes).map_err(|_| anyhow!("the service answered {status} without a problem document"))?;
+        let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            advise(
+                format!("{} answered {status} and no JSON", self.url),
+                "look whether `url` in the profile is the back-end listener of a Tillward, without a proxy between.",
+            )
+        })?;
+        if status.is_success() {
+            return Ok(document);
+        }
         let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
         Err(Refused {
             status: status.as_u16(),
@@ -103,6 +150,27 @@ impl Api {
     /// As [`Self::call`].
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None).await
+    }
+
+    /// All of a list that comes in pages.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn pages(&self, path: &str, query: &[String], name: &str) -> anyhow::Result<Vec<Value>> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut parts = query.to_vec();
+            parts.extend(after.map(|after| format!("after={after}")));
+            let mut page = self.get(&format!("{path}?{}", parts.join("&"))).await?;
+            if let Some(Value::Array(part)) = page.get_mut(name).map(Value::take) {
+                all.extend(part);
+            }
+            after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// POST.

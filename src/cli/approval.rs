@@ -11,6 +11,7 @@ use tillward_hsm::{Plan, Roster};
 use super::{Reach, output, plan, signer};
 use crate::ops::bundle::{Bundle, verify_entry};
 use crate::ops::officers::OfficersFile;
+use crate::store::PlanId;
 
 /// Approvals of plans, and their proof.
 #[derive(Debug, Subcommand)]
@@ -20,7 +21,7 @@ pub(super) enum Approval {
     /// Approve a plan with a signature that was made elsewhere, over the hash that `plan show` prints
     Add {
         /// The plan's id
-        id: String,
+        id: PlanId,
         /// The signature: DER (openssl) or 64 bytes
         #[arg(long, value_name = "FILE")]
         signature: PathBuf,
@@ -47,7 +48,7 @@ pub(super) enum Approval {
 #[derive(Debug, Args)]
 pub(super) struct Sign {
     /// The plan's id
-    id: String,
+    id: PlanId,
     #[command(flatten)]
     with: signer::With,
     /// The hash that was agreed on: another is not signed
@@ -67,7 +68,7 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
                 print!("{}", text("plan"));
                 println!();
             }
-            let own = signer::hash_of(text("plan"), &id, text("hash"))?;
+            let own = signer::hash_of(text("plan"), id, text("hash"))?;
             let printed = data_encoding::HEXLOWER.encode(&own);
             if let Some(agreed) = hash
                 && agreed != printed
@@ -78,17 +79,17 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
                 println!("hash       {printed}");
             }
             let signature = with.sign(&own).await?;
-            send(&reach, &id, &signature).await
+            send(&reach, id, &signature).await
         }
         Approval::Add { id, signature, reach } => {
             let bytes = std::fs::read(&signature).with_context(|| format!("cannot read {}", signature.display()))?;
-            send(&reach, &id, &signer::signature_of(&bytes)?).await
+            send(&reach, id, &signer::signature_of(&bytes)?).await
         }
         Approval::Verify { file, officers, now, json } => verify(&file, officers.as_deref(), now, json),
     }
 }
 
-async fn send(reach: &Reach, id: &str, signature: &[u8; 64]) -> anyhow::Result<()> {
+async fn send(reach: &Reach, id: PlanId, signature: &[u8; 64]) -> anyhow::Result<()> {
     let body = json!({"signature": data_encoding::BASE64URL_NOPAD.encode(signature)});
     plan::show(reach, &reach.api()?.post(&format!("/v1/plans/{id}/approvals"), &body).await?);
     Ok(())

@@ -11,8 +11,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tillward_hsm::trial::{self, Cell, Plan, Work};
 
-use super::output;
-use super::target::{Which, print_device, progress};
+use super::failure::Advice;
+use super::target::{Which, print_device};
+use super::{output, progress};
 
 /// Measurements.
 #[derive(Debug, Subcommand)]
@@ -63,12 +64,13 @@ pub(super) async fn run(command: Bench) -> anyhow::Result<()> {
     let works = if args.only.is_empty() { Work::ALL.to_vec() } else { args.only };
     let plan = Plan { works, hosts: sorted(args.hosts), sessions: sorted(args.sessions), window: args.seconds };
     let target = args.which.target()?;
-    let bar = progress();
+    let bar = progress::spinner(args.json);
     let figures = trial::bench(&target, &plan, &mut |cell| bar.set_message(cell.to_owned())).await?;
     bar.finish_and_clear();
     if let Some(path) = &args.plot {
         let title = figures.device.as_ref().map(|device| device.library.as_str()).unwrap_or_default();
-        plot::draw(path, title, &plan, &figures.cells).with_context(|| format!("cannot draw {}", path.display()))?;
+        plot::draw(path, title, &plan, &figures.cells)
+            .with_context(|| Advice::new(format!("cannot draw {}", path.display()), "name a file in a folder that can be written."))?;
     }
     let advice = advice::lines(&plan, &figures.cells);
     if args.json {

@@ -11,8 +11,8 @@ use serde_json::json;
 use tillward_hsm::Approved;
 
 use super::output::{self, Paint};
-use super::target::progress;
-use super::{this_program, workplace};
+
+use super::{progress, this_program, workplace};
 use crate::ceremony::{CeremonyFile, Signature, Transcript, Verdict};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -171,7 +171,7 @@ async fn hold(args: Run) -> anyhow::Result<()> {
 }
 
 async fn told(holding: &Holding<'_>, quiet: bool) -> anyhow::Result<Transcript> {
-    let bar = progress();
+    let bar = progress::spinner(quiet);
     let tell = |number: usize, step: &crate::ceremony::Step| {
         let line = format!("step {number}: {}", step.describe());
         if bar.is_hidden() && !quiet {

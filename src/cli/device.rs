@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,8 +11,11 @@ use tillward_device::phone::Phone;
 use tillward_device::qr::Activation as Qr;
 use tillward_device::trust::RootPin;
 
+use super::Reach;
+use super::failure::{Advice, advise};
+use super::output;
 use super::phone::{Line, now, sound_findings, status};
-use super::{Reach, output};
+use super::reach::Deliberate;
 use crate::id::{DeviceId, TerminalId};
 
 /// Devices.
@@ -40,8 +43,8 @@ pub(super) enum Device {
     Suspend(Move),
     /// Let a suspended device work again; it has to attest afresh
     Resume(Move),
-    /// End a device for ever: its certificate is revoked
-    Retire(Move),
+    /// End a device for ever: its certificate is revoked; a dry run without --execute
+    Retire(Retire),
     /// Simulated phone: enrol with an activation code
     Enrol(Enrol),
     /// Simulated phone: attest
@@ -66,12 +69,24 @@ pub(super) struct Move {
     reach: Reach,
 }
 
+/// The last move.
+#[derive(Debug, Args)]
+pub(super) struct Retire {
+    #[command(flatten)]
+    last: Move,
+    #[command(flatten)]
+    deliberate: Deliberate,
+}
+
 /// Where a simulated phone lives.
 #[derive(Debug, Args)]
 pub(super) struct Simulated {
     /// The phone's folder
     #[arg(long)]
     phone: PathBuf,
+    /// JSON for machines
+    #[arg(long)]
+    json: bool,
 }
 
 /// Enrolment of a simulated phone.
@@ -165,15 +180,31 @@ struct Shipped {
 impl Simulated {
     fn line(&self) -> anyhow::Result<Line> {
         let path = self.phone.join("line.json");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{} is not the folder of a phone", self.phone.display()))?;
-        let shipped: Shipped = serde_json::from_str(&text)?;
-        let pin = data_encoding::HEXLOWER.decode(shipped.root.as_bytes())?;
-        let pin = <[u8; 32]>::try_from(pin.as_slice()).context("the root pin has 32 bytes")?;
+        let text = std::fs::read_to_string(&path).with_context(|| self.no_phone())?;
+        let shipped: Shipped = serde_json::from_str(&text).with_context(|| self.no_phone())?;
+        let pin = data_encoding::HEXLOWER.decode(shipped.root.as_bytes()).with_context(|| self.no_phone())?;
+        let pin = <[u8; 32]>::try_from(pin.as_slice()).with_context(|| self.no_phone())?;
         Line::open(&shipped.url, &shipped.ca, RootPin(pin))
     }
 
     fn load(&self) -> anyhow::Result<Phone> {
-        Ok(Phone::load(&self.phone)?)
+        Phone::load(&self.phone).with_context(|| self.no_phone())
+    }
+
+    fn no_phone(&self) -> Advice {
+        let what = format!("{} is not the folder of a phone", self.phone.display());
+        Advice::new(what, "name the folder that `tillward device enrol --phone DIR` made.")
+    }
+
+    /// Prints what came out: for people a line each.
+    fn print(&self, members: &[(&str, &str, String)]) {
+        if self.json {
+            let map = members.iter().map(|(name, _, value)| ((*name).to_owned(), Value::from(value.as_str())));
+            return output::json(&Value::Object(map.collect()));
+        }
+        for (_, label, value) in members {
+            println!("{label:<10} {value}");
+        }
     }
 }
 
@@ -186,7 +217,7 @@ pub(super) async fn run(command: Device) -> anyhow::Result<()> {
         }
         Device::Suspend(args) => move_device(args, "suspend").await,
         Device::Resume(args) => move_device(args, "resume").await,
-        Device::Retire(args) => move_device(args, "retire").await,
+        Device::Retire(args) => retire(args).await,
         Device::Enrol(args) => enrol(args).await,
         Device::Attest(args) => attest(args).await,
         Device::Renew(args) => renew(args).await,
@@ -199,19 +230,7 @@ async fn list(reach: &Reach, state: Option<String>, terminal: Option<TerminalId>
     let mut query = Vec::new();
     query.extend(state.map(|state| format!("state={state}")));
     query.extend(terminal.map(|terminal| format!("terminal={terminal}")));
-    let api = reach.api()?;
-    let mut devices: Vec<Value> = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let mut parts = query.clone();
-        parts.extend(after.map(|after| format!("after={after}")));
-        let page = api.get(&format!("/v1/devices?{}", parts.join("&"))).await?;
-        devices.extend(page.get("devices").and_then(Value::as_array).cloned().unwrap_or_default());
-        after = page.get("next").and_then(Value::as_str).map(str::to_owned);
-        if after.is_none() {
-            break;
-        }
-    }
+    let devices = reach.api()?.pages("/v1/devices", &query, "devices").await?;
     if reach.json {
         output::json(&json!({"devices": devices}));
         return Ok(());
@@ -229,11 +248,25 @@ async fn move_device(args: Move, verb: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn retire(args: Retire) -> anyhow::Result<()> {
+    let Retire { last, deliberate } = args;
+    if !deliberate.execute {
+        let device = last.reach.api()?.get(&format!("/v1/devices/{}", last.device)).await?;
+        return last.reach.rehearsed("retire a device for ever", &device);
+    }
+    last.reach.announce("Retiring a device")?;
+    move_device(last, "retire").await
+}
+
 async fn enrol(args: Enrol) -> anyhow::Result<()> {
-    let qr = Qr::parse(&args.qr)?;
-    let ca = args.ca.canonicalize().with_context(|| format!("cannot find {}", args.ca.display()))?;
+    let qr = Qr::parse(&args.qr).with_context(|| {
+        Advice::new("--qr is not what an activation prints", "give the whole line that starts with tillward:activate?, in quotes.")
+    })?;
+    let ca = args.ca.canonicalize().with_context(|| {
+        Advice::new(format!("cannot find {}", args.ca.display()), "name the authority of the device listener's certificate, PEM.")
+    })?;
     if args.simulated.phone.join("line.json").exists() {
-        bail!("{} holds a phone already", args.simulated.phone.display());
+        return Err(advise(format!("{} holds a phone already", args.simulated.phone.display()), "name a new folder."));
     }
     let line = Line::open(&qr.url, &ca, RootPin(qr.root.0))?;
     let trust = line.trust().await?;
@@ -241,10 +274,12 @@ async fn enrol(args: Enrol) -> anyhow::Result<()> {
     phone.save(&args.simulated.phone)?;
     let shipped = Shipped { url: qr.url, ca, root: data_encoding::HEXLOWER.encode(&qr.root.0) };
     std::fs::write(args.simulated.phone.join("line.json"), serde_json::to_string_pretty(&shipped)?)?;
-    println!("device     {}", phone.device());
-    println!("PIN key    {}", phone.pin_ikid());
-    println!("data key   {}", phone.data_ikid());
-    println!("level      {}", phone.attestation_policy().level);
+    args.simulated.print(&[
+        ("device", "device", phone.device().to_string()),
+        ("pin_ikid", "PIN key", phone.pin_ikid().to_string()),
+        ("data_ikid", "data key", phone.data_ikid().to_string()),
+        ("level", "level", phone.attestation_policy().level.to_string()),
+    ]);
     Ok(())
 }
 
@@ -253,8 +288,8 @@ async fn attest(args: Attest) -> anyhow::Result<()> {
     let trust = line.trust().await?;
     let mut phone = args.simulated.load()?;
     let result = line.attest(&trust, &mut phone, &args.found.findings()).await?;
-    println!("result     {}", status(&result));
-    println!("until      {}", crate::clock::UnixTime(result.exp).rfc3339());
+    let until = crate::clock::UnixTime(result.exp).rfc3339();
+    args.simulated.print(&[("result", "result", status(&result).to_owned()), ("until", "until", until)]);
     Ok(())
 }
 
@@ -263,7 +298,7 @@ async fn renew(args: Simulated) -> anyhow::Result<()> {
     let trust = line.trust().await?;
     let mut phone = args.load()?;
     line.renew(&trust, &mut phone).await?;
-    println!("renewed    {}", phone.device());
+    args.print(&[("renewed", "renewed", phone.device().to_string())]);
     Ok(())
 }
 
@@ -272,7 +307,8 @@ fn pay(args: &Pay) -> anyhow::Result<()> {
     let message = phone.pay(args.account_data.as_bytes(), b"")?;
     let text = serde_json::to_string_pretty(&message)?;
     match &args.out {
-        Some(path) => std::fs::write(path, text)?,
+        Some(path) => std::fs::write(path, text)
+            .with_context(|| Advice::new(format!("cannot write {}", path.display()), "name a file in a folder that can be written."))?,
         None => println!("{text}"),
     }
     Ok(())
@@ -284,13 +320,14 @@ async fn request(args: Request) -> anyhow::Result<()> {
     let phone = args.simulated.load()?;
     let signed = phone.payment_request(args.amount.try_into()?, args.currency.parse()?, now())?;
     let verified = tillward_device::consumer::verify(&signed, &trust, &tillward_device::consumer::Acceptance::default(), now())?;
-    println!("{signed}");
-    println!(
-        "verified   merchant {} terminal {}, {} {}",
-        verified.identity.merchant,
-        verified.identity.terminal,
-        u64::from(verified.amount),
-        verified.currency
-    );
+    let (merchant, terminal) = (&verified.identity.merchant, &verified.identity.terminal);
+    let amount = u64::from(verified.amount);
+    if args.simulated.json {
+        output::json(&json!({
+            "request": signed.to_string(), "merchant": merchant, "terminal": terminal, "amount": amount, "currency": verified.currency.to_string(),
+        }));
+    } else {
+        println!("{signed}\nverified   merchant {merchant} terminal {terminal}, {amount} {}", verified.currency);
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tillward_hsm::{Finding, Hsm, HsmError, Outage};
 
 use super::output::{self, Paint};
-use super::this_program;
+use super::{progress, this_program};
 use crate::clock::{Clock, UnixTime};
 use crate::config::{Config, ConfigError};
 use crate::http::Listeners;
@@ -84,7 +84,7 @@ pub(super) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
     let checks = match Config::read(&args.config) {
         Ok(config) => {
             let mut checks = vec![Check::of::<ConfigError>("configuration", &Ok(args.config.display().to_string()), "")];
-            checks.extend(examine(&config).await?);
+            checks.extend(progress::during(args.json, "looking at HSM and database", examine(&config)).await?);
             checks
         }
         Err(error) => vec![Check::of("configuration", &Err(error), "docs/tillward.example.toml shows every field")],

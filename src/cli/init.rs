@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::failure::Advice;
 use super::output::{self, Paint};
-use super::{key, this_program};
+use super::{key, progress, this_program};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::init::{self, Initialised};
@@ -32,8 +33,12 @@ pub(super) struct Init {
 
 pub(super) async fn run(args: Init) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
-    let so_pin = args.so_pin_file.map(|path| path.canonicalize().with_context(|| format!("cannot find {}", path.display()))).transpose()?;
-    let done = init::init(&config, this_program()?, so_pin.as_deref(), args.accept_restored_database, &Clock::system()).await?;
+    let remedy = "name the file that holds the security officer's PIN; it is only needed while the token is empty.";
+    let found = |path: PathBuf| path.canonicalize().with_context(|| Advice::new(format!("cannot find {}", path.display()), remedy));
+    let so_pin = args.so_pin_file.map(found).transpose()?;
+    let (program, clock) = (this_program()?, Clock::system());
+    let work = init::init(&config, program, so_pin.as_deref(), args.accept_restored_database, &clock);
+    let done = progress::during(args.json, "making keys and certificates", work).await?;
     if args.json {
         output::json(&report(&done));
     } else {

@@ -1,7 +1,6 @@
 //! The command line: `tillward <noun> <verb>`, one file a noun.
 //!
-//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the service; 4 the service, or the HSM behind it, does not answer now.
-//! A failure ends with one line on what to do.
+//! The exit codes stand in [`EXIT_CODES`], for the help and the man pages. A failure ends with one line on what to do.
 
 mod activation;
 pub mod api;
@@ -10,20 +9,28 @@ mod audit;
 mod bench;
 mod ceremony;
 mod clearance;
+mod completion;
 mod demo;
 mod device;
 mod doctor;
+mod environment;
 mod failure;
 mod hsm;
 mod hsm_host;
 mod hsm_trial;
 mod init;
 mod key;
+mod man;
 mod merchant;
 mod output;
 mod payment;
 pub mod phone;
 mod plan;
+mod policy;
+mod profile;
+mod progress;
+mod reach;
+mod remedy;
 mod serve;
 pub mod signer;
 mod target;
@@ -33,14 +40,38 @@ pub mod workplace;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use api::Api;
 use failure::Failure;
+use reach::Reach;
+use serde_json::json;
+
+/// What the end of the program says to the one that started it.
+const EXIT_CODES: [(u8, &str); 5] = [
+    (0, "done"),
+    (1, "failed, or a check found something; the last line says what to do"),
+    (2, "wrong usage"),
+    (3, "refused by the service, with a reason code (docs/api.md)"),
+    (4, "the service, or the HSM behind it, does not answer now; asking again later may help"),
+];
+
+/// What is read from the environment.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("TILLWARD_PROFILE", "the profile where --profile is absent"),
+    ("XDG_CONFIG_HOME", "the folder of every program's settings, instead of ~/.config"),
+    ("NO_COLOR", "not empty: no colours on a terminal either"),
+];
+
+/// Files, if an argument does not name others.
+const FILES: [(&str, &str); 3] = [
+    ("~/.config/tillward/profiles/NAME.toml", "the profile NAME: url, ca, certificate and key; paths start at the file's folder"),
+    ("~/.config/tillward/default-profile", "the default, as `tillward profile use` writes it"),
+    ("tillward.toml", "the service's configuration, for serve, init, doctor and bench"),
+];
 
 /// HSM-backed key management for phones that take card payments.
 #[derive(Debug, Parser)]
-#[command(name = "tillward", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "tillward", version, max_term_width = 110, arg_required_else_help = true, after_help = after_help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -94,9 +125,19 @@ enum Command {
     /// The HSM hosts
     #[command(subcommand)]
     Hsm(hsm::Hsm),
+    /// Policies: check, test and explain who may do what
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Profiles: the services that this user knows by name
+    #[command(subcommand)]
+    Profile(profile::Profiles),
+    /// Print the completion of commands for a shell
+    Completion(completion::Completion),
+    /// Write the man pages, one a command, into a folder
+    Man(man::Pages),
     /// The HSM host process; started by `tillward serve`
     #[command(hide = true)]
     HsmHost(Box<hsm_host::HsmHost>),
@@ -113,38 +154,44 @@ struct New {
     /// Name of the acquirer that the example is set up for
     #[arg(long, default_value = "example-bank")]
     acquirer: String,
-}
-
-/// How to reach the service.
-#[derive(Debug, Args)]
-struct Reach {
-    /// Profile: a TOML file with url, ca, certificate and key
-    #[arg(long, env = "TILLWARD_PROFILE", value_name = "FILE")]
-    profile: PathBuf,
-    /// JSON for machines instead of a table
+    /// JSON for machines instead of text
     #[arg(long)]
     json: bool,
 }
 
-impl Reach {
-    fn api(&self) -> anyhow::Result<Api> {
-        Api::open(&self.profile)
-    }
+fn after_help() -> String {
+    let lines = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n"));
+    format!(
+        "Exit codes:\n{}\nA failure ends with one line on what to do; with --json it is a problem document on standard error.",
+        lines.collect::<String>()
+    )
+}
 
-    fn print(&self, value: &serde_json::Value) {
-        if self.json { output::json(value) } else { output::object(value) }
+/// The command line without what is only for the program itself.
+fn shown() -> clap::Command {
+    let whole = Cli::command();
+    let mut shown = clap::Command::new("tillward").version(env!("CARGO_PKG_VERSION")).subcommand_required(true);
+    if let Some(about) = whole.get_about() {
+        shown = shown.about(about.clone());
     }
+    shown.subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned())
 }
 
 /// Runs the command line to its exit code.
 pub fn run() -> ExitCode {
     // The provider is a choice of the whole process; a second call means it was made already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = match Cli::try_parse() {
+    // Also where the arguments cannot be parsed.
+    let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
+        Err(error) if json && error.use_stderr() => {
+            Failure::Usage.tell(&anyhow::Error::msg(error.to_string().trim_end().to_owned()), true);
+            return ExitCode::from(Failure::Usage.exit_code());
+        }
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(Failure::Usage.exit_code()) } else { ExitCode::SUCCESS };
         }
     };
     let done = match cli.command {
@@ -165,19 +212,28 @@ pub fn run() -> ExitCode {
         Command::Device(args) => block_on(device::run(args)),
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
-        Command::Key(args) => block_on(key::run(args)),
+        Command::Key(args) => match block_on(key::run(args)) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Ceremony(args) => block_on(ceremony::run(args)),
         Command::Plan(args) => block_on(plan::run(args)),
         Command::Approval(args) => block_on(approval::run(args)),
         Command::Hsm(args) => block_on(hsm::run(args)),
+        Command::Policy(args) => block_on(policy::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
+        Command::Profile(args) => profile::run(args),
+        Command::Completion(args) => {
+            completion::run(&args);
+            Ok(())
+        }
+        Command::Man(args) => man::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let failure = Failure::of(&error);
-            eprintln!("tillward: {error:#}");
-            eprintln!("{}", failure.remedy());
+            failure.tell(&error, json);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -192,6 +248,12 @@ fn make_new(args: &New) -> anyhow::Result<()> {
     // Ports of its own, so that the profiles lead to the service; the demo and the tests take free ones.
     made.settle("127.0.0.1:8443", "127.0.0.1:9443", "127.0.0.1:9080")?;
     let dir = made.dir.display();
+    if args.json {
+        let profiles: serde_json::Map<_, _> =
+            workplace::PEOPLE.into_iter().map(|(name, _)| (name.to_owned(), json!(made.profile(name)))).collect();
+        output::json(&json!({"dir": made.dir, "config": made.config(), "so_pin_file": made.so_pin(), "profiles": profiles}));
+        return Ok(());
+    }
     println!("Made {dir}. Next:");
     println!("  tillward init --config {dir}/tillward.toml --so-pin-file {dir}/so-pin");
     println!("  tillward serve --config {dir}/tillward.toml");

@@ -5,6 +5,8 @@ use std::io::IsTerminal as _;
 
 use serde_json::Value;
 
+use super::environment;
+
 /// Prints a value as indented JSON.
 pub(super) fn json(value: &Value) {
     println!("{value:#}");
@@ -69,9 +71,14 @@ fn members(value: &Value, indent: usize) -> String {
 pub(super) struct Paint(bool);
 
 impl Paint {
-    /// Colour if standard output is a terminal.
+    /// Colour if standard output is a terminal, and its user has nothing against it.
     pub(super) fn stdout() -> Self {
-        Self(std::io::stdout().is_terminal())
+        Self(std::io::stdout().is_terminal() && !environment::is_plain())
+    }
+
+    /// The same for standard error.
+    pub(super) fn stderr() -> Self {
+        Self(std::io::stderr().is_terminal() && !environment::is_plain())
     }
 
     fn with(self, code: &str, text: &str) -> String {

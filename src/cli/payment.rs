@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::failure::Advice;
 use super::{Reach, output};
 
 /// Payments.
@@ -20,10 +21,12 @@ pub(super) enum Payment {
     },
 }
 
+const MESSAGE: &str = "name the file that `tillward device pay --out FILE` wrote.";
+
 pub(super) async fn run(command: Payment) -> anyhow::Result<()> {
     let Payment::Decrypt { message, reach } = command;
-    let text = std::fs::read_to_string(&message).with_context(|| format!("cannot read {}", message.display()))?;
-    let body: Value = serde_json::from_str(&text).context("the message is not JSON")?;
+    let text = std::fs::read_to_string(&message).with_context(|| Advice::new(format!("cannot read {}", message.display()), MESSAGE))?;
+    let body: Value = serde_json::from_str(&text).with_context(|| Advice::new("the message is not JSON", MESSAGE))?;
     let answer = reach.api()?.post("/v1/dukpt/decrypt", &body).await?;
     if reach.json {
         output::json(&answer);

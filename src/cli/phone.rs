@@ -13,6 +13,7 @@ use tillward_device::phone::Phone;
 use tillward_device::result::{ResultClaims, Status};
 use tillward_device::trust::{RootPin, Trust};
 
+use super::failure::Advice;
 use crate::clock::Clock;
 
 /// The application build that the simulated phone says it is; the example policy allows it.
@@ -45,7 +46,9 @@ impl Line {
     /// # Errors
     /// `ca` is missing or is not PEM, or `url` is not one.
     pub fn open(url: &str, ca: &Path, pin: RootPin) -> anyhow::Result<Self> {
-        let pem = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
+        let pem = std::fs::read(ca).with_context(|| {
+            Advice::new(format!("cannot read {}", ca.display()), "name the authority of the device listener's certificate, PEM.")
+        })?;
         let client = reqwest::Client::builder()
             .tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem)?)
             .timeout(std::time::Duration::from_secs(30))

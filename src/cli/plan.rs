@@ -10,6 +10,7 @@ use tillward_hsm::{Deed, KekForm, KeyAlgorithm, KeyName, Purpose};
 
 use super::{Reach, output};
 use crate::ops::{ExecutionBody, PlanBody};
+use crate::store::PlanId;
 
 /// Plans: what several officers have to approve.
 #[derive(Debug, Subcommand)]
@@ -30,28 +31,28 @@ pub(super) enum Plan {
     /// Show a plan as it is signed, its hash and its approvals
     Show {
         /// The plan's id
-        id: String,
+        id: PlanId,
         #[command(flatten)]
         reach: Reach,
     },
     /// Write a plan with its approvals as a bundle that `approval verify` verifies offline
     Bundle {
         /// The plan's id
-        id: String,
+        id: PlanId,
         #[command(flatten)]
         reach: Reach,
     },
     /// Withdraw a plan
     Cancel {
         /// The plan's id
-        id: String,
+        id: PlanId,
         #[command(flatten)]
         reach: Reach,
     },
     /// Execute an approved plan; without --execute, verify everything and say what it would do
     Execute {
         /// The plan's id
-        id: String,
+        id: PlanId,
         /// Do it
         #[arg(long)]
         execute: bool,

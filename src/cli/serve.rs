@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::failure::Advice;
 use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -41,7 +42,9 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<()> {
         .json()
         .flatten_event(true)
         .with_span_list(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log).context("--log is not a filter")?)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log).with_context(|| {
+            Advice::new("--log is not a filter", "take error, warn, info, debug or trace, or levels by module: info,tillward=debug.")
+        })?)
         .with_writer(std::io::stderr)
         .init();
     std::panic::set_hook(Box::new(|info| {
@@ -113,7 +116,7 @@ async fn keep(service: Arc<Service>, stop: watch::Sender<bool>) -> StartError {
         }
     };
     tracing::info!("bound to the token");
-    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_keys(app.clone()), keep_anchored(app.clone()), keep_pinned(app));
+    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_keys(app.clone()), keep_anchored(app.clone()), keep_officers(app));
     match never {}
 }
 
@@ -138,13 +141,13 @@ async fn keep_house(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Looks whether what was approved is on the disk, and whether what is there was approved.
-async fn keep_pinned(app: Arc<App>) -> Infallible {
+/// Looks whether the officers' file has changed, and whether that was approved.
+async fn keep_officers(app: Arc<App>) -> Infallible {
     let mut looks = tokio::time::interval(Duration::from_secs(2));
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        app.pins.look(&app).await;
+        app.officers.look(&app.store).await;
     }
 }
 

@@ -14,6 +14,7 @@ use tillward_hsm::trial::{KeyUri, Target, sign_plan};
 use tillward_hsm::{Approved, Plan};
 
 use crate::ops::bundle::Bundle;
+use crate::store::PlanId;
 
 /// Which key signs.
 #[derive(Debug, Args)]
@@ -68,9 +69,9 @@ pub fn key_of(path: &Path) -> anyhow::Result<SigningKey> {
 ///
 /// # Errors
 /// The text is not a plan, is about another id, or the service gave another hash.
-pub fn hash_of(text: &str, id: &str, hash: &str) -> anyhow::Result<[u8; 32]> {
+pub fn hash_of(text: &str, id: PlanId, hash: &str) -> anyhow::Result<[u8; 32]> {
     let plan = Plan::parse(text.as_bytes())?;
-    if data_encoding::HEXLOWER.encode(&plan.id) != id {
+    if PlanId(plan.id) != id {
         bail!("the service showed another plan than {id}: nothing was signed");
     }
     let own = plan.hash();

@@ -1,12 +1,9 @@
 //! Which HSM a command is about: that of a configuration, or one that has none yet.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use tillward_hsm::Pkcs11Uri;
 use tillward_hsm::trial::{Device, Target};
 
@@ -63,14 +60,4 @@ pub(super) fn print_device(device: Option<&Device>) {
         );
     }
     println!();
-}
-
-/// What is being done now, on a terminal only.
-pub(super) fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }

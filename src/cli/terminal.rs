@@ -4,7 +4,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Reach, activation};
+use super::Reach;
+use super::activation;
+use super::failure::Advice;
+use super::reach::Deliberate;
 use crate::id::{MerchantId, TerminalId};
 
 /// Terminals.
@@ -33,13 +36,15 @@ pub(super) enum Terminal {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Retire the terminal's phone and give a code for a new one
+    /// Retire the terminal's phone for ever and give a code for a new one; a dry run without --execute
     Replace {
         /// The terminal's id
         terminal: TerminalId,
         /// Why; kept in the audit log
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        deliberate: Deliberate,
         #[command(flatten)]
         reach: Reach,
     },
@@ -48,12 +53,21 @@ pub(super) enum Terminal {
 pub(super) async fn run(command: Terminal) -> anyhow::Result<()> {
     match command {
         Terminal::Add { terminal, merchant, level, configuration, reach } => {
-            let configuration: Value = serde_json::from_str(&configuration).context("--configuration must be a JSON object")?;
+            let configuration: Value = serde_json::from_str(&configuration)
+                .with_context(|| Advice::new("--configuration is not JSON", "give a JSON object, in quotes: '{\"currency\": \"EUR\"}'."))?;
             let body = json!({"merchant": merchant, "level": level, "configuration": configuration});
             reach.print(&reach.api()?.put(&format!("/v1/terminals/{terminal}"), &body).await?);
         }
         Terminal::Show { terminal, reach } => reach.print(&reach.api()?.get(&format!("/v1/terminals/{terminal}")).await?),
-        Terminal::Replace { terminal, reason, reach } => {
+        Terminal::Replace { terminal, reason, deliberate, reach } => {
+            if !deliberate.execute {
+                let devices = reach.api()?.get(&format!("/v1/devices?terminal={terminal}")).await?;
+                let live = |device: &&Value| device.get("state").and_then(Value::as_str) != Some("retired");
+                let device = devices.get("devices").and_then(Value::as_array).and_then(|all| all.iter().find(live));
+                let what = json!({"terminal": terminal, "reason": reason, "device": device.and_then(|device| device.get("device"))});
+                return reach.rehearsed("retire the phone of a terminal for ever", &what);
+            }
+            reach.announce("Retiring the phone of a terminal")?;
             let answer = reach.api()?.post(&format!("/v1/terminals/{terminal}/replace"), &json!({"reason": reason})).await?;
             activation::print_code(&reach, &answer);
         }

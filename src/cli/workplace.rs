@@ -7,11 +7,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PublicKeyData as _, SanType,
 };
+
+use super::failure::{Advice, advise};
 
 /// Where distributions put SoftHSM's module.
 const SOFTHSM: [&str; 4] = [
@@ -85,13 +87,18 @@ impl Workplace {
 /// # Errors
 /// SoftHSM is not installed, the folder is in use, or cannot be written.
 pub fn create(dir: &Path, acquirer: &str, store_url: Option<&str>) -> anyhow::Result<Workplace> {
-    let module = SOFTHSM.iter().find(|path| Path::new(path).exists()).context("SoftHSM is not installed: apt-get install softhsm2")?;
+    let module = SOFTHSM
+        .iter()
+        .find(|path| Path::new(path).exists())
+        .ok_or_else(|| advise("SoftHSM is not installed", "install it: apt-get install softhsm2."))?;
     for folder in ["", "tokens", "tls", "profiles"] {
-        fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot make {}", dir.join(folder).display()))?;
+        fs::create_dir_all(dir.join(folder))
+            .with_context(|| Advice::new(format!("cannot make {}", dir.join(folder).display()), "name a folder that you may write in."))?;
     }
     let dir = dir.canonicalize()?;
     if dir.join("tillward.toml").exists() {
-        bail!("{} holds a configuration already; nothing was changed", dir.display());
+        let what = format!("{} holds a configuration already; nothing was changed", dir.display());
+        return Err(advise(what, "name a new folder, or go on with `tillward serve --config` and that configuration."));
     }
     let mut random = [0_u8; 12];
     getrandom::fill(&mut random)?;

@@ -37,7 +37,7 @@ use openapi::Document;
 use problem::Problem;
 use request::{Border, around};
 
-pub use tls::TlsError;
+pub use tls::{TlsError, principal_uri};
 
 /// Why the service cannot listen.
 #[derive(Debug, thiserror::Error)]

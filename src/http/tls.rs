@@ -88,7 +88,7 @@ pub(super) fn backend(listener: &MutualTlsListener) -> Result<Arc<ServerConfig>,
 
 /// The principal that a verified client certificate names: its only subjectAltName URI. None if it has no URI, or several:
 /// who a certificate stands for is never a choice.
-pub(super) fn principal_uri(certificate: &CertificateDer<'_>) -> Option<String> {
+pub fn principal_uri(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     let (_, names) = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()??;
     let mut uris = names.0.iter().filter_map(|name| match name {

@@ -1,15 +1,19 @@
 //! The command line as people and programs meet it: its help, its exit codes, what it prints and what it never prints.
 
+mod golden;
+mod paper;
+mod profiles;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 15] = [
+const NOUNS: [&str; 22] = [
     "demo",
     "new",
     "init",
@@ -23,18 +27,27 @@ const NOUNS: [&str; 15] = [
     "clearance",
     "payment",
     "key",
+    "ceremony",
+    "plan",
+    "approval",
     "hsm",
+    "policy",
     "audit",
+    "profile",
+    "completion",
+    "man",
 ];
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM)
-        .args(arguments)
-        .env_remove("TILLWARD_PROFILE")
-        .env("COLUMNS", "110")
-        .stdin(Stdio::null())
-        .output()
-        .expect("it starts")
+    command(arguments).output().expect("it starts")
+}
+
+/// The program, as nobody in particular calls it: no profile, no settings.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_remove("TILLWARD_PROFILE").env("XDG_CONFIG_HOME", "/nonexistent").env("COLUMNS", "110");
+    command.stdin(Stdio::null());
+    command
 }
 
 fn stdout(output: &Output) -> String {
@@ -132,7 +145,9 @@ fn a_failure_is_1_and_ends_with_one_line_on_what_to_do() {
         (vec!["serve", "--config", text(&bad)], "tillward.example.toml"),
         (vec!["merchant", "show", "m1", "--profile", text(&nowhere)], "TILLWARD_PROFILE"),
         (vec!["merchant", "show", "m1", "--profile", text(&bad)], "TILLWARD_PROFILE"),
-        (vec!["merchant", "show", "m1", "--profile", text(&empty_handed)], "put right"),
+        (vec!["merchant", "show", "m1", "--profile", text(&empty_handed)], "correct the path in the profile"),
+        (vec!["merchant", "show", "m1", "--profile", "nobody"], "tillward profile list"),
+        (vec!["merchant", "show", "m1"], "tillward profile use"),
     ] {
         let (code, last) = failure(&arguments);
         assert_eq!(code, Some(1), "{arguments:?}");
@@ -202,6 +217,15 @@ async fn json_parses_refusals_are_3_an_absent_service_is_4_and_no_pin_is_ever_pr
     ] {
         let (code, last) = failure(refused);
         assert_eq!(code, Some(3), "{refused:?}: {last}");
+        if refused.contains(&"--json") {
+            let document: Value = serde_json::from_slice(&run(refused).stderr).expect("a problem document");
+            assert_eq!(
+                (&document["reason"], &document["status"], &document["exit_code"]),
+                (&json!("device-unknown"), &json!(404), &json!(3))
+            );
+            assert!(document["remedy"].is_string() && document["request_id"].is_string(), "{document}");
+            continue;
+        }
         assert!(last.starts_with("What to do: "), "{refused:?}: {last}");
     }
     assert!(service.stop().success());

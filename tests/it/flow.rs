@@ -6,5 +6,6 @@ mod house;
 mod keys;
 mod keys_end;
 mod nodes;
+mod plans;
 mod principals;
 mod restored;

@@ -11,6 +11,7 @@ mod keys;
 mod marks;
 mod merchants;
 mod opening;
+mod plans;
 mod races;
 
 use std::collections::BTreeSet;

@@ -7,7 +7,8 @@ use serde_json::json;
 use tillward_hsm::trial::{self, Outcome, Report, Row, Wanted};
 
 use crate::cli::output::{self, Paint};
-use crate::cli::target::{Which, print_device, progress};
+use crate::cli::progress;
+use crate::cli::target::{Which, print_device};
 
 /// Arguments of `tillward doctor hsm`.
 #[derive(Debug, Args)]
@@ -27,7 +28,7 @@ pub(super) struct Hsm {
 
 pub(super) async fn run(args: Hsm) -> anyhow::Result<ExitCode> {
     let target = args.which.target()?;
-    let bar = progress();
+    let bar = progress::spinner(args.json);
     let wanted = Wanted { sessions: args.sessions, races: args.races };
     let report = trial::examine(&target, wanted, &mut |check| bar.set_message(check.to_owned())).await?;
     bar.finish_and_clear();

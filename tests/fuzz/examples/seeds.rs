@@ -60,6 +60,20 @@ fn main() {
     let message = json!({"ksn": ksn, "iv": bytes16, "aad": "b3JkZXIgNw", "ciphertext": b64url::encode(&[2; 32]), "mac": bytes16});
     write("payment_message", "decrypt", message.to_string());
     write("payment_message", "verify-mac", json!({"ksn": ksn, "data": "b3JkZXIgNw", "mac": bytes16}).to_string());
+    let head = "tillward-plan 1\nid 07070707070707070707070707070707\nrequester urn:tillward:principal:operator\n\
+        created 1795381200\nexpires 1795467600\nquorum 2\n";
+    let (key, kek) = ("key acme\nversion 3\npurpose mac\nalgorithm aes-256\n", "kek partner\nkek-version 1\nform key-block\n");
+    let content = format!("content {}\n", hex::encode(&[9; 32]).to_lowercase());
+    write("plan", "destroy-key", format!("{head}deed destroy-key\n{key}"));
+    write("plan", "export-key", format!("{head}deed export-key\n{key}{kek}"));
+    write("plan", "import-key", format!("{head}deed import-key\n{key}{kek}{content}"));
+    write("plan", "use-root-ca", format!("{head}deed use-root-ca\n{content}"));
+    // RFC 6979 A.2.5 and the base point: any two keys.
+    let (one, two) = (
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Z5A/4QCLi8maQa6elWKLxk8vGyDC1+n1F3o8KU1EYimQ==",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==",
+    );
+    write("roster", "two", format!("# officers\n\nurn:a:one {one}\nurn:a:two {two}\n"));
     write("token_uri", "softhsm", "pkcs11:token=tillward?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/tillward/pin");
     write("token_uri", "encoded", "pkcs11:token=two%20words?pin-source=file:///p%25n&module-path=/lib/a%26b.so");
 }

@@ -23,6 +23,8 @@ pub mod pki;
 #[path = "../../../src/wire.rs"]
 pub mod wire;
 
+#[path = "../../../hsm/src/approval.rs"]
+pub mod approval;
 #[path = "../../../hsm/src/derivation.rs"]
 pub mod derivation;
 #[path = "../../../hsm/src/error.rs"]
@@ -33,10 +35,16 @@ mod frame;
 pub mod keyblock;
 #[path = "../../../hsm/src/ksn.rs"]
 pub mod ksn;
+#[path = "../../../hsm/src/managed.rs"]
+pub mod managed;
+#[path = "../../../hsm/src/managed_op.rs"]
+mod managed_op;
 #[path = "../../../hsm/src/model.rs"]
 pub mod model;
 #[path = "../../../hsm/src/op.rs"]
 mod op;
+#[path = "../../../hsm/src/plan.rs"]
+pub mod plan;
 #[path = "../../../hsm/src/uri.rs"]
 pub mod uri;
 

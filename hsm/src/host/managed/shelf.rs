@@ -12,8 +12,8 @@ use super::super::context::Context;
 use super::super::fault::{self, Fault};
 use super::super::pool::Session;
 use super::super::ring::{self, Key, Objects};
-use super::super::templates::managed::is_managed;
 use crate::error::Refusal;
+use crate::managed::is_managed;
 
 /// So many times as long as it looked, it rests: a fifth of one thread's time is the most that unknown labels cost.
 const REST: u32 = 4;
