@@ -4,6 +4,8 @@
 mod again;
 mod clock;
 mod house;
+mod keys;
+mod keys_end;
 mod kms;
 mod nodes;
 mod plans;
