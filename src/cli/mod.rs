@@ -20,6 +20,7 @@ mod hsm_host;
 mod hsm_trial;
 mod init;
 mod key;
+mod kms;
 mod man;
 mod merchant;
 mod output;
@@ -109,9 +110,12 @@ enum Command {
     /// What the back end does with a payment
     #[command(subcommand)]
     Payment(payment::Payment),
-    /// Keys on the token
+    /// Keys: their life cycle, and the inventory of the token
     #[command(subcommand)]
     Key(key::Key),
+    /// Uses of keys, by hand: sign, verify, mac, encrypt, decrypt, wrap, unwrap, random
+    #[command(subcommand)]
+    Kms(kms::Kms),
     /// Key ceremonies: rehearse, run, sign, verify
     #[command(subcommand)]
     Ceremony(ceremony::Ceremony),
@@ -212,6 +216,10 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Kms(args) => match block_on(kms::run(args)) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Ceremony(args) => block_on(ceremony::run(args)),
         Command::Plan(args) => block_on(plan::run(args)),
         Command::Approval(args) => block_on(approval::run(args)),
@@ -245,7 +253,7 @@ fn make_new(args: &New) -> anyhow::Result<()> {
     let dir = made.dir.display();
     if args.json {
         let profiles: serde_json::Map<_, _> =
-            workplace::ROLES.into_iter().map(|role| (role.to_owned(), json!(made.profile(role)))).collect();
+            workplace::PEOPLE.into_iter().map(|(name, _)| (name.to_owned(), json!(made.profile(name)))).collect();
         output::json(&json!({"dir": made.dir, "config": made.config(), "so_pin_file": made.so_pin(), "profiles": profiles}));
         return Ok(());
     }

@@ -81,7 +81,7 @@ fn line(reason: Reason) -> Option<&'static str> {
         R::ApprovalInvalid => "fetch the plan again and sign that one; compare the key with the officer's in the roster.",
         R::ApprovalsMissing => "`tillward plan show ID` says how many are missing; another officer signs with `tillward approval sign ID`.",
         R::QuorumMissing => "no policy gives a quorum for this deed: an officer has to add one to the policies.",
-        R::IdempotencyKeyReused => "take a new --idempotency-key: this one belongs to another request.",
+        R::IdempotencyKeyReused => "take a new Idempotency-Key: this one belongs to another request.",
         R::IdempotencyInProgress => "wait for the first request to end, then ask again with the same key.",
         #[expect(unreachable_patterns, reason = "a reason that has no line yet is for the test below to find")]
         _ => return None,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::service::{PROGRAM, Service};
 
 /// Everything that stands behind `tillward`.
-const NOUNS: [&str; 21] = [
+const NOUNS: [&str; 22] = [
     "demo",
     "new",
     "init",
@@ -27,6 +27,7 @@ const NOUNS: [&str; 21] = [
     "clearance",
     "payment",
     "key",
+    "kms",
     "ceremony",
     "plan",
     "approval",

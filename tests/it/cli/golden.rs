@@ -42,7 +42,7 @@ impl Desk {
         let folder = tempfile::Builder::new().prefix("tillward-").tempdir().expect("a folder");
         let profiles = folder.path().join("tillward/profiles");
         std::fs::create_dir_all(&profiles).expect("a folder");
-        for role in ["backend", "operator", "officer", "auditor"] {
+        for (role, _) in tillward::cli::workplace::PEOPLE {
             std::os::unix::fs::symlink(service.workplace.profile(role), profiles.join(format!("{role}.toml"))).expect("links");
         }
         std::os::unix::fs::symlink(&service.workplace.dir, folder.path().join("place")).expect("links");
@@ -179,6 +179,8 @@ async fn every_command_prints_what_is_written_down() {
     payments(&mut desk);
     ends_of_phones(&mut desk);
     inventory(&mut desk);
+    keys(&mut desk);
+    plans(&mut desk);
     profiles(&mut desk);
     installation(&mut desk);
     connections(&mut desk);
@@ -301,9 +303,10 @@ fn ends_of_phones(desk: &mut Desk) {
 }
 
 fn inventory(desk: &mut Desk) {
-    desk.run("key list --profile auditor");
-    desk.run("key list --profile backend");
-    desk.done("key");
+    desk.run("key inventory --profile auditor");
+    desk.run("key inventory --profile backend");
+    desk.run("key list --class design --profile auditor");
+    desk.done("inventory");
     desk.run("audit list --limit 4 --profile auditor");
     desk.run("audit list --limit 1 --profile auditor --json");
     desk.run("audit list --limit 501 --profile auditor");
@@ -321,6 +324,82 @@ fn inventory(desk: &mut Desk) {
         .collect();
     desk.page = format!("{}\n\n{rest}", rows.join("\n"));
     desk.done("hsm");
+}
+
+fn keys(desk: &mut Desk) {
+    for line in [
+        "key create card-tokens --purpose encrypt --algorithm aes-256 --acquirer example-bank --alias tokens --rotate-every 90d --process-for 1095d --profile officer",
+        "key create card-tokens --purpose encrypt --algorithm aes-256 --acquirer example-bank --profile officer",
+        "key create receipts --purpose sign --algorithm ec-p256 --acquirer example-bank --inactive --profile officer --json",
+        "key create root-ca --purpose sign --algorithm ec-p256 --profile officer",
+        "key create seal --purpose sign --algorithm aes-256 --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --rotate-every 1s --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --rotate-every 90 --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --acquirer other-bank --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --profile auditor",
+        "key list --class kms --profile officer",
+        "key list --purpose sign --class kms --profile officer --json",
+        "key show tokens --profile officer",
+        "key show nobody --profile officer",
+        "key activate receipts 1 --profile officer",
+        "key activate receipts 9 --profile officer",
+        "key rotate card-tokens --profile officer",
+        "key suspend card-tokens 1 --profile officer",
+        "key activate card-tokens 1 --profile officer",
+        "key deactivate card-tokens 1 --profile officer",
+        "key activate card-tokens 1 --profile officer",
+        "key restore card-tokens 1 --profile officer",
+        "key update card-tokens --rotate-every 30d --limit 1000000 --aliases none --profile officer",
+        "key update card-tokens --primary 1 --profile officer",
+        "key update card-tokens --profile officer",
+        "key public receipts --profile officer",
+        "key public receipts --pem --profile officer",
+        "key public card-tokens --profile officer",
+        "key rotate card-tokens --profile auditor",
+        "key reconcile --profile auditor",
+        "key reconcile --profile auditor --json",
+    ] {
+        desk.run(line);
+    }
+    desk.done("key");
+}
+
+/// Two officers approve what the third one asks for.
+fn plans(desk: &mut Desk) {
+    desk.run("key destroy card-tokens 1 --profile officer");
+    desk.run("key destroy card-tokens 9 --profile officer");
+    desk.run("key destroy bdk-data 1 --profile officer");
+    desk.run("key destroy card-tokens 1 --profile auditor --execute");
+    let proposed = desk.run("key destroy card-tokens 1 --profile officer --execute --json");
+    let proposed: Value = serde_json::from_str(&proposed).expect("JSON");
+    desk.keep("PLAN", proposed["id"].as_str().expect("an id").to_owned());
+    desk.keep("HASH", proposed["hash"].as_str().expect("a hash").to_owned());
+    for line in [
+        "plan list --profile auditor",
+        "plan execute $PLAN --execute --profile officer",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-key.pem --profile officer",
+        "approval sign $PLAN --hash 00 --key place/tls/officer-2-key.pem --profile officer-2",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-2-key.pem --profile officer-2",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-2-key.pem --profile officer-2",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-2-key.pem --profile officer-3",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-3-key.pem --profile officer-3",
+        "plan execute $PLAN --profile officer",
+        "plan execute $PLAN --execute --profile officer",
+        "plan execute $PLAN --execute --profile officer",
+        "key show card-tokens --profile officer",
+        "key restore card-tokens 1 --profile officer",
+        "plan show $PLAN --profile auditor",
+        "plan cancel $PLAN --profile officer",
+        "plan show 00000000000000000000000000000000 --profile auditor",
+        "key compromise card-tokens 1 --profile officer",
+        "key compromise card-tokens 1 --profile officer --execute",
+        "key export card-tokens 2 --kek nobody --profile officer",
+        "key import wanted --purpose mac --algorithm aes-256 --kek nobody --file place/tls/ca.pem --profile officer",
+        "key import wanted --purpose mac --algorithm aes-256 --kek nobody --file nowhere --profile officer",
+    ] {
+        desk.run(line);
+    }
+    desk.done("plan");
 }
 
 fn profiles(desk: &mut Desk) {
