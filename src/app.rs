@@ -17,7 +17,7 @@ use crate::ops::crl::CrlCache;
 use crate::ops::derivation_ids::DerivationIds;
 use crate::ops::error::OpError;
 use crate::ops::officers::{Officers, OfficersError};
-use crate::ops::pins::{PinError, Pins};
+use crate::ops::pins::PinError;
 use crate::policies::PolicyFolderError;
 use crate::store::{Store, StoreError};
 
@@ -121,8 +121,6 @@ pub struct App {
     pub crl: CrlCache,
     /// Who can approve.
     pub officers: Arc<Officers>,
-    /// What is on the disk and not in force.
-    pub pins: Pins,
 }
 
 /// Configuration, policy and certificates as the operations want them.
@@ -211,7 +209,6 @@ impl App {
             anchor: Anchor::default(),
             crl: CrlCache::default(),
             officers: officers.clone(),
-            pins: Pins::default(),
         };
         crate::ops::reconcile::reconcile(&app).await?;
         crate::ops::adopt_design_keys(&app).await?;

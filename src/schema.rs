@@ -1,5 +1,6 @@
 //! The forms of docs/api.md as JSON Schema (OpenAPI 3.1), where a Rust type does not say them: for `#[schema(schema_with = ...)]`.
 
+use tillward_hsm::managed::{KekForm, KeyAlgorithm, Purpose, SignatureScheme};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 
@@ -51,21 +52,46 @@ pub fn display_name() -> Object {
         .build()
 }
 
+fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
+/// What a managed key is for.
+pub fn key_purpose() -> Object {
+    words(Purpose::ALL.map(Purpose::name))
+}
+
+/// What a managed key is.
+pub fn key_algorithm() -> Object {
+    words(KeyAlgorithm::ALL.map(KeyAlgorithm::name))
+}
+
+/// How a signature is made.
+pub fn signature_scheme() -> Object {
+    words(SignatureScheme::ALL.map(SignatureScheme::name))
+}
+
+/// In what form keys travel under a partner's KEK.
+pub fn kek_form() -> Object {
+    words([KekForm::KeyBlock, KekForm::Kwp].map(KekForm::name))
+}
+
+/// What only a quorum may ask for.
+pub fn deed() -> Object {
+    words(["destroy-key", "report-compromise", "export-key", "import-key", "change-policy", "change-officers", "use-root-ca"])
+}
+
+/// Version of a managed key, from 1.
+pub fn key_version() -> Object {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(u32::MAX)).build()
+}
+
+/// Id of a plan.
+pub fn plan_id() -> Object {
+    pattern_of("^[0-9a-f]{32}$")
+}
+
 /// Name of a managed key.
 pub fn key_name() -> Object {
     pattern_of("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-}
-
-/// Purpose of a managed key.
-pub fn key_purpose() -> Object {
-    one_of(tillward_hsm::Purpose::ALL.map(tillward_hsm::Purpose::name))
-}
-
-/// Algorithm of a managed key.
-pub fn key_algorithm() -> Object {
-    one_of(tillward_hsm::KeyAlgorithm::ALL.map(tillward_hsm::KeyAlgorithm::name))
-}
-
-fn one_of<const N: usize>(names: [&str; N]) -> Object {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }

@@ -60,8 +60,8 @@ pub enum Refusal {
     /// A MAC does not verify.
     #[error("the MAC does not verify")]
     MacMismatch,
-    /// The wrapped secret does not unwrap to an AES-256 key.
-    #[error("the wrapped secret does not unwrap to 32 bytes")]
+    /// A wrapped secret or key does not unwrap to a key of its length.
+    #[error("what is wrapped does not unwrap to a key of its length")]
     UnwrapFailed,
     /// The key block's MAC, version or owner is wrong.
     #[error("the key block is refused")]
@@ -181,8 +181,11 @@ impl HsmError {
                 | Refusal::KeyDiffers { .. }
                 | Refusal::NotPermitted
                 | Refusal::MarkAhead { .. }
+                | Refusal::ObjectBudget { .. }
                 | Refusal::InvalidInput { .. },
             ) => Fault::Caller,
+            // Managed keys come and go; a fixed key that is missing is the token's trouble.
+            Self::Refused(Refusal::UnknownKey { label }) if crate::managed::is_managed(label) => Fault::Caller,
             Self::Deadline | Self::Unavailable(_) | Self::Protocol | Self::Refused(_) => Fault::Hsm,
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-/// Longest message. The longest one that is sent (an inventory of some tens of keys) is well below.
+/// Longest message. The longest ones that are sent (a page of the inventory, a plaintext with its associated data) are below.
 pub(crate) const MAXIMUM: usize = 64 * 1024;
 
 /// What is wrong with a frame.

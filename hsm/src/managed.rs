@@ -234,7 +234,8 @@ impl KeyRef {
         format!("key:{}:{}:{}:{}", self.name, self.version, self.purpose.name(), self.algorithm.name())
     }
 
-    /// Reads a label. `None` for a label of another class, and for a purpose that does not take the algorithm.
+    /// Reads a label. `None` for a label of another class, for a purpose that does not take the algorithm, and for the names that plans give
+    /// to base derivation keys ([`crate::escrow::owner`]).
     pub fn parse(label: &str) -> Option<Self> {
         let [class, name, version, purpose, algorithm] = parts(label)?;
         let key = Self {
@@ -243,7 +244,12 @@ impl KeyRef {
             purpose: Purpose::named(purpose)?,
             algorithm: KeyAlgorithm::named(algorithm)?,
         };
-        (class == "key" && key.purpose.takes(key.algorithm)).then_some(key)
+        (class == "key" && key.purpose.takes(key.algorithm) && !key.is_bdk()).then_some(key)
+    }
+
+    /// Whether it is how a plan names a base derivation key: such a key is made in a ceremony only, and has a label of another class.
+    pub fn is_bdk(&self) -> bool {
+        ["bdk-pin.", "bdk-data."].into_iter().any(|class| self.name.as_str().starts_with(class))
     }
 }
 
@@ -295,6 +301,11 @@ impl KekRef {
         let kek = Self { name: name.parse().ok()?, version: number(version)?, form: KekForm::named(form)? };
         (class == "kek").then_some(kek)
     }
+}
+
+/// Whether keys of that label come and go while hosts run: they are not among the keys that a token must have.
+pub(crate) fn is_managed(label: &str) -> bool {
+    label.starts_with("key:") || label.starts_with("kek:")
 }
 
 fn parts<const N: usize>(label: &str) -> Option<[&str; N]> {

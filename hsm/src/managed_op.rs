@@ -20,6 +20,8 @@ pub(crate) enum Managed {
     Destroy { key: KeyRef, approved: Approved },
     /// A digest for ECDSA and RSA, the message for Ed25519.
     Sign { key: KeyRef, scheme: SignatureScheme, input: Vec<u8> },
+    /// Verifies what [`Self::Sign`] makes: a digest or a message, and the signature.
+    Verify { key: KeyRef, scheme: SignatureScheme, input: Vec<u8>, signature: Vec<u8> },
     /// AES-CMAC (16 bytes) or HMAC-SHA-256 (32).
     Mac { key: KeyRef, message: Vec<u8> },
     /// On the token, or in constant time.
@@ -53,6 +55,8 @@ pub(crate) enum Exchange {
 pub(crate) enum ManagedAnswer {
     Offers(Vec<(Purpose, KeyAlgorithm)>),
     Generated(Box<Generated>),
+    /// Whether a signature is right.
+    Valid(bool),
     Kek(Box<MadeKek>),
     Bdks(Vec<Generated>),
 }
@@ -86,6 +90,7 @@ impl Managed {
             Self::Read { .. } => "key_read",
             Self::Destroy { .. } => "key_destroy",
             Self::Sign { .. } => "key_sign",
+            Self::Verify { .. } => "key_verify",
             Self::Mac { .. } => "key_mac",
             Self::VerifyMac { .. } => "key_verify_mac",
             Self::Encrypt { .. } => "key_encrypt",

@@ -40,23 +40,64 @@ pub(crate) struct Response {
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Operation {
     Status,
-    Inventory,
+    /// The keys whose labels come after that one, as many as have room in a frame.
+    Inventory {
+        after: Option<String>,
+    },
     Acquirers,
     Canary,
-    Random { length: u16 },
-    ActivationMac { message: Vec<u8> },
-    Sign { key: SigningKey, digest: Vec<u8> },
-    PublicKey { key: PublicKeyOf },
+    Random {
+        length: u16,
+    },
+    ActivationMac {
+        message: Vec<u8>,
+    },
+    Sign {
+        key: SigningKey,
+        digest: Vec<u8>,
+    },
+    PublicKey {
+        key: PublicKeyOf,
+    },
     OpenEnrolment(OpenEnrolment),
-    Personalize { secret: KeyBlock, ikid: Ikid, acquirer: String },
-    VerifyDeviceMac { secret: KeyBlock, ikid: Ikid, message: [u8; 32], mac: [u8; 16] },
-    DukptVerifyMac { ksn: Ksn, data: Vec<u8>, mac: [u8; 16] },
-    DukptDecrypt { ksn: Ksn, iv: [u8; 16], aad: Vec<u8>, ciphertext: Vec<u8>, mac: [u8; 16] },
-    DerivationMark { acquirer: String },
-    ReserveDerivationIds { acquirer: String, expect: u32, count: u32 },
-    InitToken { so_pin: std::path::PathBuf },
+    Personalize {
+        secret: KeyBlock,
+        ikid: Ikid,
+        acquirer: String,
+    },
+    VerifyDeviceMac {
+        secret: KeyBlock,
+        ikid: Ikid,
+        message: [u8; 32],
+        mac: [u8; 16],
+    },
+    DukptVerifyMac {
+        ksn: Ksn,
+        data: Vec<u8>,
+        mac: [u8; 16],
+    },
+    DukptDecrypt {
+        ksn: Ksn,
+        iv: [u8; 16],
+        aad: Vec<u8>,
+        ciphertext: Vec<u8>,
+        mac: [u8; 16],
+    },
+    DerivationMark {
+        acquirer: String,
+    },
+    ReserveDerivationIds {
+        acquirer: String,
+        expect: u32,
+        count: u32,
+    },
+    InitToken {
+        so_pin: std::path::PathBuf,
+    },
     CreateKeys(KeySpec),
-    SignRoot { digest: Vec<u8> },
+    SignRoot {
+        digest: Vec<u8>,
+    },
     KnownAnswer(KnownAnswer),
     Managed(Managed),
     Exchange(Exchange),
@@ -67,7 +108,7 @@ impl Operation {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Status => "status",
-            Self::Inventory => "inventory",
+            Self::Inventory { .. } => "inventory",
             Self::Acquirers => "acquirers",
             Self::Canary => "canary",
             Self::Random { .. } => "random",
@@ -109,7 +150,7 @@ impl Operation {
     /// Whether an answer shows that keys work. The others are answered by a token that has lost its keys, too.
     pub(crate) fn needs_a_key(&self) -> bool {
         match self {
-            Self::Status | Self::Inventory | Self::Acquirers | Self::PublicKey { .. } | Self::Random { .. } => false,
+            Self::Status | Self::Inventory { .. } | Self::Acquirers | Self::PublicKey { .. } | Self::Random { .. } => false,
             Self::Managed(managed) => managed.needs_a_key(),
             _ => true,
         }
@@ -121,6 +162,8 @@ pub(crate) enum Answer {
     Done,
     Status(Box<HostStatus>),
     Keys(Vec<KeyRecord>),
+    /// A page of the inventory, and whether there are more.
+    Page(Vec<KeyRecord>, bool),
     Acquirers(Vec<AcquirerKeys>),
     Bytes(Vec<u8>),
     Plaintext(Plaintext),

@@ -154,7 +154,7 @@ impl Names {
 }
 
 /// `Now` of the schema.
-fn context(now: Circumstances) -> Result<Context, NotARequest> {
+pub(super) fn context(now: Circumstances) -> Result<Context, NotARequest> {
     let pairs = [("at", now.at.0), ("hour", hour(now)), ("weekday", weekday(now)), ("approvals", i64::from(now.approvals))];
     Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), RestrictedExpression::new_long(value))))
         .map_err(|error| NotARequest(error.to_string()))

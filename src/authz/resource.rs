@@ -171,7 +171,7 @@ impl Resource {
         Self::of(ResourceKind::Service, "*", [])
     }
 
-    fn of<'a>(kind: ResourceKind, id: &str, acquirers: impl IntoIterator<Item = &'a AcquirerId>) -> Self {
+    pub(super) fn of<'a>(kind: ResourceKind, id: &str, acquirers: impl IntoIterator<Item = &'a AcquirerId>) -> Self {
         Self { kind, id: id.to_owned(), acquirers: acquirers.into_iter().cloned().collect(), traits: BTreeMap::new() }
     }
 

@@ -12,7 +12,7 @@ use tillward_hsm::{KekForm, KeyName};
 use crate::id::AcquirerId;
 
 /// Longest file.
-pub const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
 /// A ceremony.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -71,7 +71,7 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
                 print!("{}", text("plan"));
                 println!();
             }
-            let own = signer::hash_of(text("plan"), &id.to_string(), text("hash"))?;
+            let own = signer::hash_of(text("plan"), id, text("hash"))?;
             let printed = data_encoding::HEXLOWER.encode(&own);
             if let Some(agreed) = hash
                 && agreed != printed
@@ -86,17 +86,17 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
                 println!("hash       {printed}");
             }
             let signature = with.sign(&own).await?;
-            send(&reach, &id, &signature).await
+            send(&reach, id, &signature).await
         }
         Approval::Add { id, signature, reach } => {
             let bytes = std::fs::read(&signature).with_context(|| Advice::new(format!("cannot read {}", signature.display()), READABLE))?;
-            send(&reach, &id, &signer::signature_of(&bytes)?).await
+            send(&reach, id, &signer::signature_of(&bytes)?).await
         }
         Approval::Verify { file, officers, now, json } => verify(&file, officers.as_deref(), now, json),
     }
 }
 
-async fn send(reach: &Reach, id: &PlanId, signature: &[u8; 64]) -> anyhow::Result<()> {
+async fn send(reach: &Reach, id: PlanId, signature: &[u8; 64]) -> anyhow::Result<()> {
     let body = json!({"signature": data_encoding::BASE64URL_NOPAD.encode(signature)});
     plan::show(reach, &reach.api()?.post(&format!("/v1/plans/{id}/approvals"), &body).await?);
     Ok(())

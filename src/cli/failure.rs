@@ -16,7 +16,13 @@ use crate::config::ConfigError;
 use crate::http::ListenError;
 use crate::ops::authority::AuthorityError;
 use crate::ops::error::OpError;
+use crate::policies::PolicyFolderError;
 use crate::store::StoreError;
+
+/// Policies that are refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BadPolicies(pub(super) String);
 
 /// What kind of failure it was, as far as the caller can do something about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub(super) enum Failure {
     NoListener,
     /// There is no profile at this path, or it is not one.
     BadProfile,
+    /// A set of policies is refused.
+    BadPolicies,
     /// Wrong usage.
     Usage,
     /// The error brings its own line.
@@ -110,6 +118,9 @@ impl Failure {
         }
         if let Some(OpError::Refused(refusal)) = cause.downcast_ref() {
             return Some(Self::Refused(refusal.reason.code().to_owned()));
+        }
+        if cause.is::<BadPolicies>() || cause.is::<PolicyFolderError>() {
+            return Some(Self::BadPolicies);
         }
         if let Some(failed) = cause.downcast_ref::<reqwest::Error>() {
             return Some(Self::of_connection(failed));
@@ -194,6 +205,7 @@ impl Failure {
             Self::BadTls => "bad-tls",
             Self::NoListener => "no-listener",
             Self::BadProfile => "bad-profile",
+            Self::BadPolicies => "bad-policies",
             Self::Usage => "usage",
             Self::Advised(_) | Self::Other => "failed",
         }
@@ -227,6 +239,7 @@ impl Failure {
             Self::BadTls => "correct the file that is named; [listen] in docs/tillward.example.toml says what each has to be.",
             Self::NoListener => "end what listens there (`ss -ltnp` names it), or take another address in [listen].",
             Self::BadProfile => "name a profile with --profile or TILLWARD_PROFILE; `tillward new DIR` makes some.",
+            Self::BadPolicies => "put right what is named above, then `tillward policy check DIR`; policies/README.md explains it.",
             Self::Usage => "the --help of the command says what it takes.",
             Self::Advised(remedy) => remedy,
             Self::Other => "put right what the line above names, then try again.",

@@ -27,6 +27,7 @@ mod output;
 mod payment;
 pub mod phone;
 mod plan;
+mod policy;
 mod profile;
 mod progress;
 mod reach;
@@ -128,6 +129,9 @@ enum Command {
     /// The HSM hosts
     #[command(subcommand)]
     Hsm(hsm::Hsm),
+    /// Policies: check, test and explain who may do what
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -224,6 +228,7 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => block_on(plan::run(args)),
         Command::Approval(args) => block_on(approval::run(args)),
         Command::Hsm(args) => block_on(hsm::run(args)),
+        Command::Policy(args) => block_on(policy::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Profile(args) => profile::run(args),
         Command::Completion(args) => {

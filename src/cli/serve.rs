@@ -116,7 +116,7 @@ async fn keep(service: Arc<Service>, stop: watch::Sender<bool>) -> StartError {
         }
     };
     tracing::info!("bound to the token");
-    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_keys(app.clone()), keep_anchored(app.clone()), keep_pinned(app));
+    let (never, ..) = tokio::join!(keep_house(app.clone()), keep_keys(app.clone()), keep_anchored(app.clone()), keep_officers(app));
     match never {}
 }
 
@@ -141,13 +141,13 @@ async fn keep_house(app: Arc<App>) -> Infallible {
     }
 }
 
-/// Looks whether what was approved is on the disk, and whether what is there was approved.
-async fn keep_pinned(app: Arc<App>) -> Infallible {
+/// Looks whether the officers' file has changed, and whether that was approved.
+async fn keep_officers(app: Arc<App>) -> Infallible {
     let mut looks = tokio::time::interval(Duration::from_secs(2));
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        app.pins.look(&app).await;
+        app.officers.look(&app.store).await;
     }
 }
 

@@ -15,6 +15,7 @@ use tillward_hsm::{Approved, Plan};
 
 use super::failure::{Advice, advise};
 use crate::ops::bundle::Bundle;
+use crate::store::PlanId;
 
 const DISTRUST: &str = "do not sign: tell those who run the service, and show them this.";
 const KEY: &str = "name the EC P-256 private key in PEM that the officers' file has the public key of.";
@@ -72,9 +73,9 @@ pub fn key_of(path: &Path) -> anyhow::Result<SigningKey> {
 ///
 /// # Errors
 /// The text is not a plan, is about another id, or the service gave another hash.
-pub fn hash_of(text: &str, id: &str, hash: &str) -> anyhow::Result<[u8; 32]> {
+pub fn hash_of(text: &str, id: PlanId, hash: &str) -> anyhow::Result<[u8; 32]> {
     let plan = Plan::parse(text.as_bytes())?;
-    if data_encoding::HEXLOWER.encode(&plan.id) != id {
+    if PlanId(plan.id) != id {
         return Err(advise(format!("the service showed another plan than {id}: nothing was signed"), DISTRUST));
     }
     let own = plan.hash();

@@ -14,10 +14,11 @@ use crate::ops::reason::Reason;
 pub(super) async fn known(State(document): State<Arc<Document>>, request: Request, next: Next) -> Response {
     let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else { return next.run(request).await };
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let known = document.operation(request.method(), path).map(|operation| &operation.query);
+    // No such method, or no such path: the router says so.
+    let Some(operation) = document.operation(request.method(), path) else { return next.run(request).await };
     let mut seen = Vec::new();
     for name in query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name)) {
-        if !known.is_some_and(|known| known.contains(name)) || seen.contains(&name) {
+        if !operation.query.contains(name) || seen.contains(&name) {
             return Problem::new(Reason::Malformed.with("query: a parameter that is not documented, or one twice")).into_response();
         }
         seen.push(name);

@@ -26,9 +26,9 @@ pub(super) struct Report {
     /// Why the policies in the folder are not in force. The service serves by the old ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     policies: Option<String>,
-    /// Policies or officers on the disk that nobody approved. The service serves by the old ones: who writes a file is not to stop it.
+    /// Why the roster in the officers' file is not in force. The service serves by the old one: who writes a file is not to stop it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_in_force: Option<String>,
+    officers: Option<String>,
 }
 
 /// The last look.
@@ -61,9 +61,9 @@ async fn look(service: &Service) -> Report {
     };
     let word = |up: bool| if up { "up" } else { "down" };
     let (part, detail) = down.unzip();
-    let not_in_force = service.app().ok().and_then(|app| app.pins.trouble());
+    let officers = service.app().ok().and_then(|app| app.officers.trouble());
     let policies = service.policies.standing().trouble;
-    Report { hsm: word(canary.is_ok()), store: word(store.is_ok()), part, detail, policies, not_in_force }
+    Report { hsm: word(canary.is_ok()), store: word(store.is_ok()), part, detail, policies, officers }
 }
 
 /// Which part of the HSM it is. A host that says what it lacks is believed before one that is not there.

@@ -11,13 +11,15 @@ use super::{authorize, refuse, turn_away};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
+use crate::schema;
 use crate::store::{ApprovalRow, PlanId, PlanState, StoreError};
 
 /// The signature.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalBody {
     /// ECDSA P-256 over the plan's hash, `r` | `s`, base64url without padding.
+    #[schema(schema_with = schema::base64url::<64, 64>)]
     pub signature: String,
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::schema;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
 
 /// Plan and approvals in one file. What it proves, it proves with the officers' keys: the verifier brings its own roster, or compares the keys
 /// of this one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
     /// `tillward-approval-bundle-1`.
@@ -15,6 +16,7 @@ pub struct Bundle {
     /// The plan: what is hashed.
     pub plan: String,
     /// SHA-256 of the plan, lower-case hexadecimal.
+    #[schema(schema_with = schema::fingerprint)]
     pub hash: String,
     /// open, executed, cancelled or expired: the service's word, not proven by a signature.
     pub state: String,
@@ -23,7 +25,7 @@ pub struct Bundle {
 }
 
 /// One approval in a bundle.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BundledApproval {
     /// URI of the officer.
@@ -31,6 +33,7 @@ pub struct BundledApproval {
     /// ECDSA P-256 over the hash, `r` | `s`, base64url.
     pub signature: String,
     /// When it came, RFC 3339: the service's word.
+    #[schema(schema_with = schema::time)]
     pub at: String,
     /// The officer's public key as the service knows it (`SubjectPublicKeyInfo`, DER, base64); missing where the officer is none any more.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,18 +9,24 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tillward_hsm::{
-    AcquirerKeys, ApprovalError, Approved, Deed, Generated, Hsm, HsmError, KekRef, KeySpec, PublicKeyOf, Roster, SigningKey,
+    AcquirerKeys, ApprovalError, Approved, Deed, Generated, Hsm, HsmError, KekRef, KeyAlgorithm, KeyName, KeyRecord, KeySpec, PublicKeyOf,
+    Purpose, Roster, SigningKey,
 };
 use x509_cert::der::Decode as _;
 use x509_cert::der::pem::LineEnding;
 
+use super::error::OpError;
 use super::init::Work;
 use super::read_keys::KeyView;
 use crate::app::StartError;
+use crate::audit::{AuditEvent, Fact};
+use crate::authz::Action;
 use crate::ceremony::{Body, CeremonyError, CeremonyFile, Did, MadeKey, Output, Proof, Step, TokenSeen, Transcript};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::Store;
+use crate::id::AcquirerId;
+use crate::key::{Intent, KeyClass, KeyState, Origin, Periods, Shape};
+use crate::store::{self, KeyVersion, Made, Store, StoreError, Times};
 
 /// Why a ceremony was not held, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,16 @@ pub enum NotHeld {
     /// The token or the database.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The database has such a key, or another version is the next one.
+    #[error("step {number}: version {version} of {name} is not the next one of such a key; the steps before it were done")]
+    NotNext {
+        /// From 1.
+        number: usize,
+        /// The key.
+        name: String,
+        /// The version.
+        version: u32,
+    },
     /// A step failed; those before it were done.
     #[error("step {number} ({step}) failed; the steps before it were done")]
     Step {
@@ -171,8 +187,16 @@ impl Ceremony<'_> {
         // The transcript is signed on the token, so the keys of the design come first even where the file makes no root.
         let store = Store::open(&config.store.url, 2).await.map_err(StartError::from)?;
         let mut done = Vec::with_capacity(file.steps.len());
+        let work = Work { hsm, store: &store, clock, config };
         for (number, step) in (1..).zip(&file.steps) {
             tell(number, step);
+            let wanted = wanted(step);
+            if let Some((name, version, shape)) = &wanted
+                && !fits(&store, name, *version, *shape).await.map_err(StartError::from)?
+            {
+                return Err(NotHeld::NotNext { number, name: name.to_string(), version: *version });
+            }
+            let shape = wanted.map(|(_, _, shape)| shape);
             let failed = |source| NotHeld::Step { number, step: step.name(), source };
             let (keys, outputs) = match step {
                 Step::RootCa { organisation, root_days, issuing_days } => {
@@ -191,7 +215,7 @@ impl Ceremony<'_> {
                 Step::BdkPair { acquirer, bdk_pin, bdk_data, bits } => {
                     let pair = AcquirerKeys { name: acquirer.to_string(), bdk_pin: *bdk_pin, bdk_data: *bdk_data, bits: *bits };
                     let made = hsm.make_bdks(pair).await.map_err(failed)?;
-                    self.keep_bdks(&store, clock, acquirer, &made).await?;
+                    keep_bdks(&work, acquirer, shape, &made).await?;
                     (made.into_iter().map(|made| made.record).collect(), Vec::new())
                 }
                 Step::PartnerKek { name, version, form, partner_key, partner_key_sha256 } => {
@@ -199,7 +223,7 @@ impl Ceremony<'_> {
                     let partner = partner(partner_key, partner_key_sha256)
                         .map_err(|problem| NotHeld::PartnerKey { name: name.to_string(), problem })?;
                     let made = hsm.make_kek(&kek, partner).await.map_err(failed)?;
-                    self.keep_kek(&store, clock, &kek, &made.record).await?;
+                    keep_kek(&work, &kek, shape, &made.record).await?;
                     let output = Output {
                         name: format!("{name}-{version}.kek"),
                         what: format!("the KEK, {} under the partner's key", made.oaep.name()),
@@ -217,16 +241,6 @@ impl Ceremony<'_> {
         }
         store.close().await;
         Ok(done)
-    }
-
-    #[expect(clippy::unused_async, reason = "the rows of managed keys come with their life cycle")]
-    async fn keep_bdks(&self, _: &Store, _: &Clock, _: &crate::id::AcquirerId, _: &[Generated]) -> Result<(), NotHeld> {
-        Ok(())
-    }
-
-    #[expect(clippy::unused_async, reason = "the rows of managed keys come with their life cycle")]
-    async fn keep_kek(&self, _: &Store, _: &Clock, _: &KekRef, _: &tillward_hsm::KeyRecord) -> Result<(), NotHeld> {
-        Ok(())
     }
 
     // 3
@@ -261,6 +275,96 @@ impl Ceremony<'_> {
         let signature = hsm.sign(SigningKey::Audit, &body.digest()).await?;
         Ok(Transcript { body, token_signature: data_encoding::BASE64.encode(&signature), signatures: Vec::new() })
     }
+}
+
+/// Writes the rows of a pair of base derivation keys: logical keys of the design, active, with their escrow blocks.
+async fn keep_bdks(work: &Work<'_>, acquirer: &AcquirerId, shape: Option<Shape>, made: &[Generated]) -> Result<(), NotHeld> {
+    let Some(shape) = shape else { return Ok(()) };
+    for (name, made) in ["bdk-pin", "bdk-data"].into_iter().zip(made) {
+        let name = format!("{name}.{acquirer}").parse().map_err(|_| HsmError::Protocol)?;
+        keep(work, Row { name, version: 1, shape, acquirer: Some(acquirer.clone()), record: &made.record, escrow: made.escrow.as_deref() })
+            .await
+            .map_err(StartError::from)?;
+    }
+    Ok(())
+}
+
+/// Writes the row of a partner's KEK.
+async fn keep_kek(work: &Work<'_>, kek: &KekRef, shape: Option<Shape>, record: &KeyRecord) -> Result<(), NotHeld> {
+    let Some(shape) = shape else { return Ok(()) };
+    let row = Row { name: kek.name.clone(), version: kek.version, shape, acquirer: None, record, escrow: None };
+    Ok(keep(work, row).await.map_err(StartError::from)?)
+}
+
+/// A version that a ceremony made, as the database keeps it.
+struct Row<'a> {
+    name: KeyName,
+    version: u32,
+    shape: Shape,
+    acquirer: Option<AcquirerId>,
+    record: &'a KeyRecord,
+    escrow: Option<&'a [u8]>,
+}
+
+/// The database's word on whether a version can be kept: its key is new or of the same shape, and the version the next one.
+async fn fits(store: &Store, name: &KeyName, version: u32, shape: Shape) -> Result<bool, StoreError> {
+    let mut reads = store.read().await?;
+    let same = reads.find_key(name, true).await?.is_none_or(|key| key.name == *name && key.shape == shape);
+    let next = reads.versions_of(name).await?.last().map_or(1, |last| last.version.saturating_add(1));
+    Ok(same && version == next)
+}
+
+/// The key that a step is about to make, where the database keeps a row of it.
+fn wanted(step: &Step) -> Option<(KeyName, u32, Shape)> {
+    match step {
+        Step::RootCa { .. } => None,
+        Step::BdkPair { acquirer, bits, .. } => {
+            let algorithm = if *bits == 128 { KeyAlgorithm::Aes128 } else { KeyAlgorithm::Aes256 };
+            let shape = Shape { class: KeyClass::Design, purpose: Purpose::Derive, algorithm, exportable: true };
+            Some((format!("bdk-pin.{acquirer}").parse().ok()?, 1, shape))
+        }
+        Step::PartnerKek { name, version, form, .. } => {
+            let class = KeyClass::Kek(*form);
+            Some((name.clone(), *version, Shape { class, purpose: Purpose::Wrap, algorithm: KeyAlgorithm::Aes256, exportable: false }))
+        }
+    }
+}
+
+async fn keep(work: &Work<'_>, row: Row<'_>) -> Result<(), OpError> {
+    let now = work.clock.now();
+    let (permit, occasion) = work.permit(Action::Initialise)?;
+    let mut tx = work.store.begin().await?;
+    let found = tx.find_key(&row.name, false).await?;
+    let mut key = match found {
+        Some(key) => key,
+        None => {
+            let (name, acquirer) = (row.name.clone(), row.acquirer);
+            let key =
+                store::Key { name, shape: row.shape, acquirer, periods: Periods::default(), uses_limit: None, primary: None, created: now };
+            tx.insert_key(&key).await?;
+            key
+        }
+    };
+    let version = KeyVersion {
+        origin: Origin::Design,
+        intent: None,
+        state: KeyState::Active,
+        times: Times { created: now, made: Some(now), activated: Some(now), ..Times::default() },
+        made: Made {
+            kcv: row.record.kcv.map(|kcv| data_encoding::HEXUPPER.encode(&kcv)),
+            fingerprint: row.record.fingerprint,
+            spki: row.record.spki.clone(),
+        },
+        escrowed: row.escrow.is_some(),
+        ..KeyVersion::intended(row.name.clone(), row.version, row.record.label.clone(), Intent::MakeActive, now)
+    };
+    tx.insert_version(&version, row.escrow).await?;
+    key.primary = Some(row.version);
+    tx.update_key(&key).await?;
+    let event = AuditEvent::effect(permit, &occasion).with("version", u64::from(row.version));
+    let event = row.record.kcv.iter().fold(event, |event, kcv| event.with("kcv", Fact::hex(kcv)));
+    tx.commit(event).await?;
+    Ok(())
 }
 
 fn certificate(name: &str, what: &str, der: &[u8]) -> Output {

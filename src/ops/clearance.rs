@@ -32,7 +32,6 @@ pub struct ClearanceBody {
     pub device: DeviceId,
     /// payment, or pin: asked again before PIN entry.
     #[serde(deserialize_with = "word")]
-    #[schema(inline)]
     pub purpose: Purpose,
 }
 
@@ -44,7 +43,6 @@ pub struct Clearance {
     /// The device.
     pub device: DeviceId,
     /// What for.
-    #[schema(inline)]
     pub purpose: Purpose,
     /// When the phone was last found intact, RFC 3339.
     #[schema(schema_with = schema::time)]

@@ -119,6 +119,6 @@ async fn pin(
     tx.pin(kind, digest, Some(PlanId(plan.id)), app.clock.now()).await?;
     let event = AuditEvent::effect(permit, &context.occasion(app)).with("pinned", Fact::hex(digest));
     commit(app, context, tx, event, approved).await?;
-    app.pins.look(app).await;
+    app.officers.look(&app.store).await;
     Ok(json!({"pinned": data_encoding::HEXLOWER.encode(digest), "kind": kind.name()}))
 }

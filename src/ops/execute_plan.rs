@@ -11,14 +11,16 @@ use super::reason::Reason;
 use super::{authorize, authorize_as, deed, refuse, turn_away};
 use crate::app::App;
 use crate::authz::{Action, Circumstances};
+use crate::schema;
 use crate::store::{PlanId, PlanState};
 
 /// What the execution brings.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionBody {
     /// The key that comes in, base64url: its SHA-256 is the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::base64url::<1, 16384>, required = false)]
     pub content: Option<String>,
     /// Verify everything, say what it would do, and do nothing.
     #[serde(default)]
@@ -26,7 +28,7 @@ pub struct ExecutionBody {
 }
 
 /// What was done.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Executed {
     /// The plan.
     #[serde(flatten)]
@@ -34,6 +36,7 @@ pub struct Executed {
     /// Whether it only would be done.
     pub dry_run: bool,
     /// What it did; dry: what it would stop or strand.
+    #[schema(value_type = serde_json::Value)]
     pub result: Value,
 }
 

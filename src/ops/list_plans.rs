@@ -8,25 +8,30 @@ use super::plan::resource;
 use super::reason::Reason;
 use crate::app::App;
 use crate::authz::{Action, Circumstances, Resource};
+use crate::schema;
 use crate::store::{PlanId, PlanState};
 
 /// Most plans on a page.
 const MAX_PAGE: u32 = 200;
 
 /// Query of the list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct PlanQuery {
     /// open, executed or cancelled.
+    #[param(pattern = "^(open|executed|cancelled)$")]
     pub state: Option<String>,
     /// The plans before this one.
+    #[param(pattern = "^[0-9a-f]{32}$")]
     pub before: Option<String>,
     /// At most this many, up to 200.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
 }
 
 /// One page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PlanPage {
     /// The plans that the caller may see.
     pub plans: Vec<PlanLine>,
@@ -36,7 +41,7 @@ pub struct PlanPage {
 }
 
 /// One plan of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PlanLine {
     /// Its id.
     pub id: String,
@@ -49,8 +54,10 @@ pub struct PlanLine {
     /// Who asked.
     pub requester: String,
     /// Since when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub created: String,
     /// Until when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
 }
 

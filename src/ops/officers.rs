@@ -1,11 +1,13 @@
 //! The roster of officers that is in force, and the file that it came from.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tillward_hsm::{Roster, RosterError};
 
-use super::sha256;
+use super::error::chain;
+use super::{pins, sha256};
+use crate::store::{PinKind, Store};
 
 /// Why there is no roster to be had from the file.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,7 @@ impl OfficersFile {
 pub struct Officers {
     path: Option<PathBuf>,
     now: RwLock<Arc<OfficersFile>>,
+    trouble: Mutex<Option<String>>,
 }
 
 impl Officers {
@@ -64,7 +67,7 @@ impl Officers {
     pub fn open(path: Option<&Path>) -> Result<Self, OfficersError> {
         let empty = || OfficersFile { roster: Roster::default(), digest: [0; 32] };
         let file = path.map(OfficersFile::read).transpose()?.unwrap_or_else(empty);
-        Ok(Self { path: path.map(Path::to_owned), now: RwLock::new(Arc::new(file)) })
+        Ok(Self { path: path.map(Path::to_owned), now: RwLock::new(Arc::new(file)), trouble: Mutex::new(None) })
     }
 
     /// The file that the configuration names.
@@ -77,8 +80,29 @@ impl Officers {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts another roster in force.
-    pub(super) fn put(&self, file: OfficersFile) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file);
+    /// Looks at the file: a roster that was approved is put in force; another is not, which is logged once and shown.
+    pub async fn look(&self, store: &Store) {
+        let trouble = self.take(store).await.err();
+        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| noted.as_ref() != Some(trouble)) {
+            tracing::error!(error = trouble, "the officers' file has changed and is not taken: the old roster stays in force");
+        }
+        *noted = trouble;
+    }
+
+    async fn take(&self, store: &Store) -> Result<(), String> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let file = OfficersFile::read(path).map_err(|error| chain(&error))?;
+        pins::allow(store, PinKind::Officers, &file.digest).await.map_err(|error| chain(&error))?;
+        if file.digest != self.now().digest {
+            tracing::info!(digest = data_encoding::HEXLOWER.encode(&file.digest), "another roster of officers is in force");
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file);
+        }
+        Ok(())
+    }
+
+    /// Why what is in the file is not in force.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,14 +1,9 @@
 //! What is pinned: the policy set and the roster of officers stand in force by digest. The first start pins what it finds; afterwards another is
 //! taken only if an executed plan approves exactly that digest, and never an older one again without another plan.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
-
 use super::context::Context;
-use super::error::{OpError, chain};
-use super::officers::{Officers, OfficersFile};
-use crate::app::App;
+use super::error::OpError;
+use super::officers::Officers;
 use crate::audit::{AuditEvent, Fact, Occasion};
 use crate::authz::{Action, Authz, Caller, Circumstances, Resource};
 use crate::clock::Clock;
@@ -51,15 +46,31 @@ pub enum PinError {
     Work(#[from] OpError),
 }
 
+/// The digest that is in force, if one is pinned.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn pinned(store: &Store, kind: PinKind) -> Result<Option<[u8; 32]>, StoreError> {
+    store.read().await?.pinned(kind).await
+}
+
+/// Whether a digest may be in force beside the one that is pinned.
+///
+/// # Errors
+/// [`NotApproved`].
+pub fn compare(kind: PinKind, digest: &[u8; 32], pinned: Option<[u8; 32]>) -> Result<(), PinError> {
+    match pinned {
+        Some(pinned) if pinned != *digest => Err(NotApproved::new(kind, digest, &pinned).into()),
+        _ => Ok(()),
+    }
+}
+
 /// Whether this digest may be in force.
 ///
 /// # Errors
 /// [`PinError`].
 pub async fn allow(store: &Store, kind: PinKind, digest: &[u8; 32]) -> Result<(), PinError> {
-    match store.read().await?.pinned(kind).await? {
-        Some(pinned) if pinned != *digest => Err(NotApproved::new(kind, digest, &pinned).into()),
-        _ => Ok(()),
-    }
+    compare(kind, digest, pinned(store, kind).await?)
 }
 
 /// The look at the start: pins what nobody has pinned, and refuses what nobody approved. While there is no roster, nobody could approve a change:
@@ -94,52 +105,4 @@ async fn first(store: &Store, authz: &Authz, clock: &Clock, kind: PinKind, diges
     }
     tx.commit(AuditEvent::effect(permit, &occasion).with(kind.name(), Fact::hex(digest))).await?;
     Ok(())
-}
-
-/// What is on the disk and not in force.
-#[derive(Debug, Default)]
-pub struct Pins(Mutex<BTreeMap<&'static str, String>>);
-
-impl Pins {
-    /// Looks at the officers' file: a roster that was approved is taken, another is not. Told once.
-    pub async fn look(&self, app: &App) {
-        let Some(path) = app.officers.path() else { return };
-        let trouble = match OfficersFile::read(path) {
-            Err(error) => Some(chain(&error)),
-            Ok(file) => match allow(&app.store, PinKind::Officers, &file.digest).await {
-                Err(error) => Some(chain(&error)),
-                Ok(()) => {
-                    if file.digest != app.officers.now().digest {
-                        tracing::info!(digest = data_encoding::HEXLOWER.encode(&file.digest), "another roster of officers is in force");
-                        app.officers.put(file);
-                    }
-                    None
-                }
-            },
-        };
-        self.note(PinKind::Officers, trouble);
-    }
-
-    /// Notes what is wrong with what is on the disk; the old one stays in force.
-    pub fn note(&self, kind: PinKind, trouble: Option<String>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(trouble) = trouble else {
-            all.remove(kind.name());
-            return;
-        };
-        if all.get(kind.name()) != Some(&trouble) {
-            tracing::error!(kind = kind.name(), error = trouble, "what is on the disk is not taken: the old one stays in force");
-            all.insert(kind.name(), trouble);
-        }
-    }
-
-    /// What is on the disk and not in force, and why.
-    pub fn trouble(&self) -> Option<String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = all.iter().fold(String::new(), |mut text, (kind, trouble)| {
-            let _ = write!(text, "{}{kind}: {trouble}", if text.is_empty() { "" } else { "; " });
-            text
-        });
-        (!text.is_empty()).then_some(text)
-    }
 }

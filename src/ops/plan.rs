@@ -9,12 +9,14 @@ use super::{deed, sha256};
 use crate::app::App;
 use crate::authz::Resource;
 use crate::clock::UnixTime;
+use crate::schema;
 use crate::store::{ApprovalRow, PlanId, PlanRow, PlanState};
 
 /// A plan, as people and machines outside see it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlanView {
     /// Its id.
+    #[schema(schema_with = schema::plan_id)]
     pub id: String,
     /// open, executed, cancelled, or expired.
     pub state: String,
@@ -25,8 +27,10 @@ pub struct PlanView {
     /// Who asked.
     pub requester: String,
     /// Since when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub created: String,
     /// Until when, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub expires: String,
     /// Approvals that it needs.
     pub quorum: u32,
@@ -37,19 +41,22 @@ pub struct PlanView {
     pub closed_by: Option<String>,
     /// When, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::time, required = false)]
     pub closed: Option<String>,
     /// The plan itself: what is hashed, and what officers sign.
     pub plan: String,
     /// SHA-256 of the plan, lower-case hexadecimal.
+    #[schema(schema_with = schema::fingerprint)]
     pub hash: String,
 }
 
 /// An approval, as people see it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApprovalView {
     /// Who.
     pub officer: String,
     /// When it came, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub at: String,
 }
 

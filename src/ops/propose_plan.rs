@@ -8,41 +8,52 @@ use super::context::Context;
 use super::error::{OpError, Refusal};
 use super::plan::{PlanView, quorum, resource};
 use super::reason::Reason;
-use super::{authorize, deed, refuse, sha256};
+use super::usable_key::key_ref;
+use super::{authorize, deed, refuse, sha256, turn_away};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
-use crate::authz::Action;
+use crate::authz::{Action, Resource};
+use crate::schema;
 use crate::store::{PlanId, PlanRow, PlanState};
 
 /// What is proposed: the deed by name, and the parts that it has.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanBody {
     /// destroy-key, report-compromise, export-key, import-key, change-policy, change-officers, use-root-ca.
+    #[schema(schema_with = schema::deed)]
     pub deed: String,
     /// The logical key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_name, required = false)]
     pub key: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_version, required = false)]
     pub version: Option<u32>,
     /// What the key is for, where the service does not know it: of a key that comes in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_purpose, required = false)]
     pub purpose: Option<Purpose>,
     /// What it is, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_algorithm, required = false)]
     pub algorithm: Option<KeyAlgorithm>,
     /// The partner's KEK.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_name, required = false)]
     pub kek: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_version, required = false)]
     pub kek_version: Option<u32>,
     /// key-block or kwp.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::kek_form, required = false)]
     pub form: Option<KekForm>,
     /// SHA-256 of the file, block or policy set, 64 lower-case hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::fingerprint, required = false)]
     pub content: Option<String>,
     /// Only say what the plan would be and what it would do.
     #[serde(default)]
@@ -50,7 +61,7 @@ pub struct PlanBody {
 }
 
 /// The plan, and what it would do.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Proposed {
     /// The plan.
     #[serde(flatten)]
@@ -58,6 +69,7 @@ pub struct Proposed {
     /// Whether it only would be.
     pub dry_run: bool,
     /// What it would stop or strand, as things are.
+    #[schema(value_type = serde_json::Value)]
     pub check: Value,
 }
 
@@ -66,7 +78,14 @@ pub struct Proposed {
 pub async fn propose_plan(app: &App, context: &Context, body: &PlanBody) -> Result<Proposed, OpError> {
     let caller = context.caller()?;
     let requester = caller.principal().ok_or(Reason::NotPermitted)?.uri().to_string();
-    let deed = deed_of(app, body).await?;
+    let deed = match deed_of(app, body).await {
+        Ok(deed) => deed,
+        Err(OpError::Refused(refusal)) if refusal.reason != Reason::Malformed => {
+            let nothing = Resource::plan("-", None);
+            return Err(turn_away(app, context, caller, Action::ProposePlan, &nothing, refusal.reason).await);
+        }
+        Err(error) => return Err(error),
+    };
     let target = deed::resource(app, &deed).await?;
     let now = app.clock.now();
     let id: [u8; 16] = app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing an id", "another length"))?;
@@ -135,19 +154,19 @@ async fn deed_of(app: &App, body: &PlanBody) -> Result<Deed, OpError> {
     match body.deed.as_str() {
         "destroy-key" => {
             only(&KEY)?;
-            Ok(Deed::DestroyKey(key(app, body).await?))
+            Ok(Deed::DestroyKey(key(app, body, false).await?))
         }
         "report-compromise" => {
             only(&KEY)?;
-            Ok(Deed::ReportCompromise(key(app, body).await?))
+            Ok(Deed::ReportCompromise(key(app, body, false).await?))
         }
         "export-key" => {
             only(&KEK)?;
-            Ok(Deed::ExportKey(key(app, body).await?, kek(app, body).await?))
+            Ok(Deed::ExportKey(key(app, body, false).await?, kek(app, body).await?))
         }
         "import-key" => {
             only(&[&KEK[..], &["content"]].concat())?;
-            Ok(Deed::ImportKey(key(app, body).await?, kek(app, body).await?, content(body)?))
+            Ok(Deed::ImportKey(key(app, body, true).await?, kek(app, body).await?, content(body)?))
         }
         "change-policy" => {
             only(&["content"])?;
@@ -173,22 +192,45 @@ fn missing(part: &'static str) -> impl Fn() -> Refusal {
     move || malformed(format!("{part}: missing"))
 }
 
-async fn key(_: &App, body: &PlanBody) -> Result<KeyRef, OpError> {
-    let key = KeyRef {
-        name: body.key.clone().ok_or_else(missing("key"))?,
-        version: body.version.filter(|version| *version > 0).ok_or_else(missing("version"))?,
-        purpose: body.purpose.ok_or_else(missing("purpose"))?,
-        algorithm: body.algorithm.ok_or_else(missing("algorithm"))?,
+/// The version of a key. What the service knows of the key is what counts; a key that comes in may be new.
+async fn key(app: &App, body: &PlanBody, may_be_new: bool) -> Result<KeyRef, OpError> {
+    let name = body.key.clone().ok_or_else(missing("key"))?;
+    let version = body.version.filter(|version| *version > 0).ok_or_else(missing("version"))?;
+    let mut reads = app.store.read().await?;
+    let key = match reads.find_key(&name, !may_be_new).await? {
+        Some(row) => {
+            let key = key_ref(&row, version);
+            if body.purpose.is_some_and(|purpose| purpose != key.purpose)
+                || body.algorithm.is_some_and(|algorithm| algorithm != key.algorithm)
+            {
+                return Err(Reason::KeyExists.into());
+            }
+            if !may_be_new && reads.find_version(&key.name, version).await?.is_none() {
+                return Err(Reason::KeyUnknown.into());
+            }
+            key
+        }
+        None if may_be_new => KeyRef {
+            name,
+            version,
+            purpose: body.purpose.ok_or_else(missing("purpose"))?,
+            algorithm: body.algorithm.ok_or_else(missing("algorithm"))?,
+        },
+        None => return Err(Reason::KeyUnknown.into()),
     };
     if key.purpose.takes(key.algorithm) { Ok(key) } else { Err(malformed("algorithm: not one for this purpose").into()) }
 }
 
-async fn kek(_: &App, body: &PlanBody) -> Result<KekRef, OpError> {
-    Ok(KekRef {
-        name: body.kek.clone().ok_or_else(missing("kek"))?,
-        version: body.kek_version.filter(|version| *version > 0).ok_or_else(missing("kek_version"))?,
-        form: body.form.ok_or_else(missing("form"))?,
-    })
+/// The partner's KEK: its form is its own.
+async fn kek(app: &App, body: &PlanBody) -> Result<KekRef, OpError> {
+    let name = body.kek.clone().ok_or_else(missing("kek"))?;
+    let version = body.kek_version.filter(|version| *version > 0).ok_or_else(missing("kek_version"))?;
+    let row = app.store.read().await?.find_key(&name, true).await?.ok_or_else(|| Reason::KeyUnknown.with("kek"))?;
+    let form = row.shape.class.form().ok_or_else(|| Reason::KeyPurpose.with("kek: not a partner's KEK"))?;
+    if body.form.is_some_and(|asked| asked != form) {
+        return Err(Reason::KeyPurpose.with("kek: keys travel under it in the other form").into());
+    }
+    Ok(KekRef { name: row.name, version, form })
 }
 
 fn content(body: &PlanBody) -> Result<[u8; 32], Refusal> {

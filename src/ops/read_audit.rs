@@ -22,6 +22,7 @@ const MAX_PAGE: u32 = 500;
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Entries after this number.
+    #[param(format = "uint64")]
     pub after: Option<u64>,
     /// At most this many, up to 500.
     #[param(minimum = 1, maximum = 500)]

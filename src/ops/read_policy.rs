@@ -7,16 +7,19 @@ use super::error::OpError;
 use super::reason::Reason;
 use crate::audit::{Occasion, Refusal as AuditRefusal};
 use crate::authz::{Action, Circumstances, Resource};
+use crate::schema;
 use crate::service::Service;
 
 /// The policies in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PolicyReport {
     /// SHA-256 over the names and texts of the files, hexadecimal: `tillward policy check` prints the same for the same folder.
+    #[schema(schema_with = schema::fingerprint)]
     pub digest: String,
     /// `built-in`, or `folder`.
     pub source: &'static str,
     /// Since when they are in force, RFC 3339.
+    #[schema(schema_with = schema::time)]
     pub since: String,
     /// How often they were replaced since the start.
     pub replaced: u64,
@@ -28,7 +31,7 @@ pub struct PolicyReport {
 }
 
 /// A policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PolicyLine {
     /// Its id, as in the audit log.
     pub id: String,

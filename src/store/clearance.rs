@@ -19,6 +19,7 @@ impl fmt::Display for ClearanceId {
 /// What a device is cleared for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ClearancePurpose)]
 pub enum Purpose {
     /// A payment is about to start.
     Payment,

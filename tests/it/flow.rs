@@ -4,5 +4,6 @@
 mod clock;
 mod house;
 mod nodes;
+mod plans;
 mod principals;
 mod restored;

@@ -6,8 +6,13 @@ const MODULE: Module = Module::SoftHsm;
 
 #[path = "flow/day.rs"]
 mod day;
+mod exchange;
 #[path = "hsm.rs"]
 pub(crate) mod hsm;
+#[path = "managed.rs"]
+pub(crate) mod managed;
+#[path = "managed_life.rs"]
+mod managed_life;
 #[path = "memory.rs"]
 mod memory;
 #[path = "flow/once.rs"]
@@ -15,3 +20,4 @@ pub(crate) mod once;
 mod profile;
 #[path = "flow/refusals.rs"]
 mod refusals;
+mod separation;

@@ -10,6 +10,7 @@ mod devices;
 mod marks;
 mod merchants;
 mod opening;
+mod plans;
 mod races;
 
 use std::collections::BTreeSet;

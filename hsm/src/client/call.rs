@@ -37,7 +37,16 @@ impl Hsm {
 
     /// Every key of the token that is as designed, read back now.
     pub async fn inventory(&self) -> Result<Vec<KeyRecord>, HsmError> {
-        if let Answer::Keys(keys) = self.ask(Operation::Inventory).await? { Ok(keys) } else { Err(HsmError::Protocol) }
+        let mut keys: Vec<KeyRecord> = Vec::new();
+        loop {
+            let after = keys.last().map(|key| key.label.clone());
+            let Answer::Page(page, more) = self.ask(Operation::Inventory { after }).await? else { return Err(HsmError::Protocol) };
+            let goes_on = more && !page.is_empty();
+            keys.extend(page);
+            if !goes_on {
+                return Ok(keys);
+            }
+        }
     }
 
     /// The acquirers whose base derivation keys are on the token.

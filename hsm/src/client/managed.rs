@@ -63,6 +63,14 @@ impl Hsm {
         bytes(self.managed(Managed::Sign { key: key.clone(), scheme, input }).await?)
     }
 
+    /// Verifies a signature.
+    pub async fn key_verify(&self, key: &KeyRef, scheme: SignatureScheme, input: Vec<u8>, signature: Vec<u8>) -> Result<bool, HsmError> {
+        match self.managed(Managed::Verify { key: key.clone(), scheme, input, signature }).await? {
+            Answer::Managed(ManagedAnswer::Valid(valid)) => Ok(valid),
+            _ => Err(HsmError::Protocol),
+        }
+    }
+
     /// AES-CMAC or HMAC-SHA-256.
     pub async fn key_mac(&self, key: &KeyRef, message: Vec<u8>) -> Result<Vec<u8>, HsmError> {
         bytes(self.managed(Managed::Mac { key: key.clone(), message }).await?)

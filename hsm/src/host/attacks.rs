@@ -1,6 +1,8 @@
 //! What somebody tries who has the PIN and the module, and not Tillward: each attack on the keys of a ceremony, on each module. What no
 //! module here stops stands in the list too, so that it is known by name (docs/operations.md, "Modules that were run").
 
+mod partner;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -91,6 +93,16 @@ fn attack(library: &Path, directory: &Path) {
         attacker.uses_the_keys_otherwise();
         attacker.brings_a_stored_key_in();
         attacker.derives();
+    }
+    host.close();
+    // A host finds the fixed keys when it starts.
+    let host = self::host(library, directory);
+    {
+        let inside = host.enter(soon()).expect("nobody else is there");
+        let context = inside.context.as_ref().expect("a token that is logged in");
+        let session = context.pool.aside().expect("a session");
+        let attacker = Attacker { session: &session, profile: &context.profile, ring: &context.ring };
+        attacker.exchanges(&host, context);
     }
     host.close();
 }

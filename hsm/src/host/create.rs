@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{AttributeType, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::UserType;
 
 use super::context::Context;
@@ -17,7 +17,7 @@ use super::ring::{self, Key};
 use super::templates::{self, Design};
 use super::{module, object, public};
 use crate::error::Refusal;
-use crate::model::{Finding, KeyKind, KeyPurpose, KeyRecord, KeySpec, Profile};
+use crate::model::{AcquirerKeys, Finding, KeyKind, KeyPurpose, KeySpec, Profile};
 use crate::op::{Answer, bdk_label};
 
 /// Makes the token that the URI names, if there is none of that label: in the first slot whose token is not initialised. What a crash leaves:
@@ -79,11 +79,7 @@ pub(super) fn create_keys(host: &Host, context: &Context, session: &Session, spe
                 None => missing.push(design),
             },
         }
-        if let Some((purpose, acquirer, id)) = templates::parse_bdk(&design.label)
-            && ring.bdks().any(|bdk| (bdk.id == id) != (bdk.purpose == purpose && bdk.acquirer == acquirer))
-        {
-            return Err(differs(design, "another base derivation key has its id, or its acquirer and purpose"));
-        }
+        no_other_bdk(&ring, design)?;
     }
     let made: usize = missing.iter().map(|design| if design.is_pair() { 2 } else { 1 }).sum();
     demand_room(host, made)?;
@@ -105,8 +101,33 @@ pub(super) fn demand_room(host: &Host, more: usize) -> Result<(), Fault> {
     }
 }
 
-fn differs(design: &Design, difference: &str) -> Fault {
+pub(super) fn differs(design: &Design, difference: &str) -> Fault {
     Refusal::KeyDiffers { label: design.label.clone(), difference: difference.to_owned() }.into()
+}
+
+/// One BDK has an id, and one an acquirer and purpose.
+pub(super) fn no_other_bdk(ring: &ring::Ring, design: &Design) -> Result<(), Fault> {
+    match templates::parse_bdk(&design.label) {
+        Some((purpose, acquirer, id)) if ring.bdks().any(|bdk| (bdk.id == id) != (bdk.purpose == purpose && bdk.acquirer == acquirer)) => {
+            Err(differs(design, "another base derivation key has its id, or its acquirer and purpose"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// PIN, then data.
+pub(super) fn bdk_designs(acquirer: &AcquirerKeys) -> Result<[Design; 2], Fault> {
+    if !templates::is_acquirer(&acquirer.name) {
+        return Err(Fault::input("acquirer"));
+    }
+    if acquirer.bdk_pin == acquirer.bdk_data {
+        return Err(Fault::input("bdk id"));
+    }
+    let design = |purpose, id| {
+        let label = bdk_label(purpose, &acquirer.name, id);
+        templates::designs(&label).into_iter().find(|design| design.bits == acquirer.bits).ok_or_else(|| Fault::input("bits"))
+    };
+    Ok([design(KeyPurpose::Pin, acquirer.bdk_pin)?, design(KeyPurpose::Data, acquirer.bdk_data)?])
 }
 
 /// The fixed keys, then two BDKs for each acquirer.
@@ -123,18 +144,14 @@ fn designs(context: &Context, spec: &KeySpec) -> Result<Vec<Design>, Fault> {
     }
     let (mut names, mut ids) = (HashSet::new(), HashSet::new());
     for acquirer in &spec.acquirers {
-        if !templates::is_acquirer(&acquirer.name) || !names.insert(&acquirer.name) {
+        let designs = bdk_designs(acquirer)?;
+        if !names.insert(&acquirer.name) {
             return Err(Fault::input("acquirer"));
         }
         if !ids.insert(acquirer.bdk_pin) || !ids.insert(acquirer.bdk_data) {
             return Err(Fault::input("bdk id"));
         }
-        for label in
-            [bdk_label(KeyPurpose::Pin, &acquirer.name, acquirer.bdk_pin), bdk_label(KeyPurpose::Data, &acquirer.name, acquirer.bdk_data)]
-        {
-            let design = templates::designs(&label).into_iter().find(|design| design.bits == acquirer.bits);
-            wanted.push(design.ok_or_else(|| Fault::input("bits"))?);
-        }
+        wanted.extend(designs);
     }
     Ok(wanted)
 }
@@ -160,16 +177,18 @@ pub(super) fn generate(
     Ok((private, Some(public)))
 }
 
-/// Generate, read back, prove. What fails is destroyed again.
+/// Generate, read back, prove. What fails is destroyed again, half a pair too: it is found by the id that was drawn for it.
 pub(super) fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
     let id = session.generate_random_vec(16)?;
-    let (handle, public) = generate(session, profile, design, &id)?;
-    let made = accept(session, profile, design, &id, handle, public);
+    let made = generate(session, profile, design, &id)
+        .map_err(Fault::from)
+        .and_then(|(handle, public)| accept(session, profile, design, &id, handle, public));
     if made.is_err() {
-        for object in [Some(handle), public].into_iter().flatten() {
-            if let Err(error) = session.destroy_object(object) {
-                tracing::error!(label = design.label, code = fault::code(&error), "a key that failed could not be destroyed");
-            }
+        let destroyed = session
+            .find_objects(&[Attribute::Token(true), Attribute::Id(id)])
+            .and_then(|objects| objects.into_iter().try_for_each(|object| session.destroy_object(object)));
+        if let Err(error) = destroyed {
+            tracing::error!(label = design.label, code = fault::code(&error), "a key that failed could not be destroyed");
         }
     }
     made
@@ -210,10 +229,24 @@ fn accept(
     Ok(key)
 }
 
-/// Every key of the token as it is now.
-pub(super) fn inventory(context: &Context, session: &Session) -> Result<Answer, Fault> {
+/// A page has room in a frame: the record of an RSA-4096 pair takes a kilobyte.
+const PAGE: usize = 40;
+
+/// The keys of the token as it is now that are as designed, in the order of their labels.
+pub(super) fn inventory(context: &Context, session: &Session, after: Option<&str>) -> Result<Answer, Fault> {
     let _guard = context.searching(session);
-    let (ring, _) = ring::load(session)?;
-    let records: Result<Vec<KeyRecord>, Error> = ring.keys().map(|key| ring::record(session, key, false)).collect();
-    Ok(Answer::Keys(records?))
+    let mut labels = ring::list(session)?.into_iter().filter(|(label, _)| after.is_none_or(|after| label.as_str() > after));
+    let mut records = Vec::new();
+    for (label, objects) in labels.by_ref() {
+        match ring::recognise(session, &label, &objects) {
+            Ok(key) => records.push(ring::record(session, &key, false)?),
+            // Not as designed: the findings tell of it, or who uses it is told.
+            Err(Fault::Refused(_)) => continue,
+            Err(fault) => return Err(fault),
+        }
+        if records.len() == PAGE {
+            break;
+        }
+    }
+    Ok(Answer::Page(records, labels.next().is_some()))
 }

@@ -49,6 +49,7 @@ pub(super) fn prove(session: &Session, profile: &Profile, key: &Key) -> Result<(
         (KeyKind::P384, _) => ecdsa(session, key, &[0x5A; 48]),
         (KeyKind::Ed25519, _) => eddsa(session, key),
         (KeyKind::Aes, Use { derive: true, .. }) => derives(session, key),
+        (KeyKind::Aes, Use { wrap: true, .. }) if key.design.gives_only_to_wrap() => rewraps(session, profile, key),
         (KeyKind::Aes, Use { wrap: true, .. }) if key.design.unwraps == Some(templates::managed::CALLERS) => {
             wraps_for_callers(session, profile, key)
         }
@@ -175,6 +176,21 @@ fn wraps(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven
     let back = unwrap(false)?;
     demand(same(session, sample.handle(), back.handle())?, "unwrapping what it wrapped")?;
     demand(!profile.unwrap_template || unwrap(true).is_err(), "refusing to unwrap into an extractable key")
+}
+
+/// What comes back can only be wrapped again: so it is, and KWP gives the same bytes for the same key.
+fn rewraps(session: &Session, profile: &Profile, key: &Key) -> Result<(), Unproven> {
+    let Some(kwp) = profile.kwp else { return Err(Unproven::At("AES-KWP: the module has none")) };
+    let template = templates::generated_to_be_wrapped(Algorithm::Aes256);
+    let sample = Ephemeral::new(session, session.generate_key(&Mechanism::AesKeyGen, &template)?);
+    let wrap = |object| session.wrap_key(&ffi::plain(kwp), key.handle.on(session)?, object);
+    let wrapped = wrap(sample.handle())?;
+    let unwrap = |usage| {
+        let template = templates::unwrapped_as(profile, Algorithm::Aes256, usage, true);
+        session.unwrap_key(&ffi::plain(kwp), key.handle.on(session)?, &wrapped, &template).map(|handle| Ephemeral::new(session, handle))
+    };
+    demand(wrap(unwrap(templates::NOTHING)?.handle())? == wrapped, "unwrapping what it wrapped")?;
+    demand(!profile.unwrap_template || unwrap(templates::SIGN).is_err(), "refusing to unwrap into a key that can be used")
 }
 
 fn same(session: &Session, one: ObjectHandle, other: ObjectHandle) -> Result<bool, Error> {

@@ -15,6 +15,7 @@ use super::templates::{self, Design};
 use crate::derivation::Algorithm;
 use crate::error::Refusal;
 use crate::ksn::BdkId;
+use crate::managed::is_managed;
 use crate::model::{AcquirerKeys, Finding, KeyKind, KeyPurpose, KeyRecord};
 
 /// A long-lived key.
@@ -161,8 +162,7 @@ pub(super) fn find(session: &Session, label: &str) -> Result<Objects, Error> {
 
 /// Looks at every key object of the token once. Gives the ring and a finding for each key that a token must have, missing ones too.
 pub(super) fn load(session: &Session) -> Result<(Ring, Vec<Finding>), Error> {
-    let (managed, found): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        list(session)?.into_iter().partition(|(label, _)| templates::managed::is_managed(label));
+    let (managed, found): (BTreeMap<_, _>, BTreeMap<_, _>) = list(session)?.into_iter().partition(|(label, _)| is_managed(label));
     let (mut ring, mut findings) = (Ring { shelf: Shelf::of(managed), ..Ring::default() }, Vec::new());
     for label in templates::FIXED {
         if !found.contains_key(label) {
@@ -241,8 +241,11 @@ fn kind(session: &Session, handle: ObjectHandle, public: Option<ObjectHandle>) -
     let Some(public) = public else {
         for attribute in session.get_attributes(handle, &[AttributeType::ValueLen])? {
             if let Attribute::ValueLen(found) = attribute {
-                length = u16::try_from(*found).ok().and_then(|bytes| bytes.checked_mul(8));
+                length = u16::try_from(*found).ok().and_then(|bytes| bytes.checked_mul(8)).filter(|bits| *bits > 0);
             }
+        }
+        if length.is_none() {
+            length = object::bytes(session, handle, AttributeType::Id)?.as_deref().and_then(bits_of);
         }
         return Ok(match (key_type, length) {
             (Some(KeyType::AES), Some(bits)) => Some((KeyKind::Aes, bits)),
@@ -261,6 +264,23 @@ fn kind(session: &Session, handle: ObjectHandle, public: Option<ObjectHandle>) -
         }
         _ => None,
     })
+}
+
+/// `CKA_ID` of a key that is unwrapped on the token: SoftHSM 2.6.1 keeps no length of such a key, so it stands behind the random part.
+pub(super) fn id_with_bits(random: &[u8], bits: u16) -> Vec<u8> {
+    [random, &bits.to_be_bytes()].concat()
+}
+
+/// The length in an id of [`id_with_bits`]: an id of a key that was generated is 16 bytes long.
+fn bits_of(id: &[u8]) -> Option<u16> {
+    let (_, bits) = id.split_first_chunk::<16>()?;
+    Some(u16::from_be_bytes(bits.try_into().ok()?))
+}
+
+/// The key of that label as the token has it now. `None` where there is none.
+pub(super) fn present(session: &Session, label: &str) -> Result<Option<Key>, Fault> {
+    let objects = find(session, label)?;
+    if objects.is_empty() { Ok(None) } else { recognise(session, label, &objects).map(Some) }
 }
 
 /// A key as it is told to the service, read back from the token now.

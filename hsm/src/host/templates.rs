@@ -15,6 +15,7 @@ pub(super) mod managed;
 
 use super::ffi;
 use crate::derivation::Algorithm;
+use crate::managed::{KekForm, KekRef};
 use crate::model::{KeyKind, KeyPurpose, Profile};
 
 /// What a key may do. Everything that is not named is false.
@@ -39,6 +40,8 @@ pub(super) const SIGN: Use = Use { sign: true, ..NOTHING };
 pub(super) const VERIFY: Use = Use { verify: true, ..NOTHING };
 /// Derives, and nothing else: base keys and the tree below them.
 pub(super) const DERIVE: Use = Use { derive: true, ..NOTHING };
+/// Wraps and unwraps keys.
+const WRAP_UNWRAP: Use = Use { wrap: true, unwrap: true, ..NOTHING };
 /// Unwraps, and cannot wrap.
 pub(super) const UNWRAP: Use = Use { unwrap: true, ..NOTHING };
 /// Wraps, and cannot unwrap.
@@ -53,6 +56,26 @@ pub(super) type Bound = &'static [(AttributeType, bool)];
 const STAYS: Bound = &[(AttributeType::Sensitive, true), (AttributeType::Extractable, false)];
 /// Sensitive, and there to be wrapped.
 const TO_BE_WRAPPED: Bound = &[(AttributeType::Sensitive, true), (AttributeType::Extractable, true)];
+/// Out of its escrow block, or out of what a partner wrapped: there to be wrapped again, and for nothing else. It is what stops wrap and decrypt.
+const ONLY_TO_BE_WRAPPED: Bound = &[
+    (AttributeType::Sensitive, true),
+    (AttributeType::Extractable, true),
+    (AttributeType::Encrypt, false),
+    (AttributeType::Decrypt, false),
+    (AttributeType::Sign, false),
+    (AttributeType::Verify, false),
+    (AttributeType::Wrap, false),
+    (AttributeType::Unwrap, false),
+    (AttributeType::Derive, false),
+];
+/// Below a partner's KEK of the form `key-block`: the key that wraps or unwraps, and the key of the MAC.
+const BELOW_KEK: Bound = &[
+    (AttributeType::Sensitive, true),
+    (AttributeType::Extractable, false),
+    (AttributeType::Encrypt, false),
+    (AttributeType::Decrypt, false),
+    (AttributeType::Derive, false),
+];
 /// Below a BDK: sensitive, and no use that could give a value away. `EXTRACTABLE` stays open, because an initial key is derived once to be
 /// wrapped for its phone.
 const BELOW_BDK: Bound = &[
@@ -98,6 +121,8 @@ pub(super) const ENROLMENT_TRANSPORT: &str = "enrollment-transport";
 pub(super) const ENROLMENT_TRANSPORT_EC: &str = "enrollment-transport-ec";
 pub(super) const STORAGE_KEK: &str = "storage-kek";
 pub(super) const STORAGE_MAC: &str = "storage-mac";
+/// Wraps what may be exported, for its escrow block.
+pub(super) const EXPORT_KEK: &str = "export-kek";
 pub(super) const ATTESTATION_SIGNING: &str = "attestation-signing";
 pub(super) const PERSONALIZATION_SIGNING: &str = "personalization-signing";
 pub(super) const ISSUING_CA: &str = "issuing-ca";
@@ -118,7 +143,7 @@ pub(super) const FIXED: [&str; 9] = [
 ];
 
 /// Labels of the keys that an installation has only where the module can use them: nothing else stands still without them.
-pub(super) const OPTIONAL: [&str; 1] = [ENROLMENT_TRANSPORT_EC];
+pub(super) const OPTIONAL: [&str; 2] = [ENROLMENT_TRANSPORT_EC, EXPORT_KEK];
 
 /// The designs of the key that `label` names; more than one where the module decides (audit-signing, copies). Empty for a label that is not ours.
 pub(super) fn designs(label: &str) -> Vec<Design> {
@@ -135,15 +160,22 @@ pub(super) fn designs(label: &str) -> Vec<Design> {
         }
         ENROLMENT_TRANSPORT_EC => vec![Design { derives: Some(AGREED), ..design(KeyKind::P256, 256, DERIVE, NOTHING) }],
         STORAGE_KEK => {
-            vec![Design { unwraps: Some(STAYS), ..design(KeyKind::Aes, 256, Use { wrap: true, unwrap: true, ..NOTHING }, NOTHING) }]
+            vec![Design { unwraps: Some(STAYS), ..design(KeyKind::Aes, 256, WRAP_UNWRAP, NOTHING) }]
         }
+        EXPORT_KEK => vec![Design { unwraps: Some(ONLY_TO_BE_WRAPPED), ..design(KeyKind::Aes, 256, WRAP_UNWRAP, NOTHING) }],
         STORAGE_MAC => vec![design(KeyKind::Aes, 256, Use { sign: true, verify: true, ..NOTHING }, NOTHING)],
         ATTESTATION_SIGNING | PERSONALIZATION_SIGNING => [true, false].map(|copyable| signing(KeyKind::P256, 256, copyable)).into(),
         ISSUING_CA => vec![signing(KeyKind::P256, 256, false)],
         ROOT_CA => vec![signing(KeyKind::P384, 384, false)],
         AUDIT_SIGNING => vec![signing(KeyKind::Ed25519, 256, false), signing(KeyKind::P256, 256, false)],
-        _ => match parse_bdk(label) {
-            Some(_) => [128, 256].map(|bits| Design { derives: Some(BELOW_BDK), ..design(KeyKind::Aes, bits, DERIVE, NOTHING) }).into(),
+        _ if parse_bdk(label).is_some() => {
+            [128, 256].map(|bits| Design { derives: Some(BELOW_BDK), ..design(KeyKind::Aes, bits, DERIVE, NOTHING) }).into()
+        }
+        _ => match KekRef::parse(label).map(|kek| kek.form) {
+            Some(KekForm::Kwp) => {
+                vec![Design { unwraps: Some(ONLY_TO_BE_WRAPPED), ..design(KeyKind::Aes, 256, WRAP_UNWRAP, NOTHING) }]
+            }
+            Some(KekForm::KeyBlock) => vec![Design { derives: Some(BELOW_KEK), ..design(KeyKind::Aes, 256, DERIVE, NOTHING) }],
             None => managed::design(label).into_iter().collect(),
         },
     }
@@ -154,6 +186,8 @@ pub(super) fn designs(label: &str) -> Vec<Design> {
 pub(super) fn is_made(design: &Design, profile: &Profile) -> bool {
     match design.label.as_str() {
         ENROLMENT_TRANSPORT_EC => profile.ecdh,
+        // Without the bound, what comes out of it could be given any use.
+        EXPORT_KEK => profile.unwrap_template,
         ATTESTATION_SIGNING | PERSONALIZATION_SIGNING => design.copyable == profile.copies_sealed,
         _ => true,
     }
@@ -209,6 +243,18 @@ impl Design {
             (KeyKind::Aes, _) => vec![CKM_AES_CMAC],
         };
         numbers.into_iter().map(ffi::mechanism_type).collect()
+    }
+
+    /// Whether what it unwraps can only be wrapped again.
+    pub(super) fn gives_only_to_wrap(&self) -> bool {
+        self.unwraps == Some(ONLY_TO_BE_WRAPPED)
+    }
+
+    /// The secret key as a token object that is unwrapped, not generated: no length, unless the module wants it.
+    pub(super) fn unwrapped(&self, profile: &Profile, id: &[u8]) -> Vec<Attribute> {
+        let mut template = self.private(profile, id);
+        template.retain(|attribute| profile.value_len_on_unwrap || !matches!(attribute, Attribute::ValueLen(_)));
+        template
     }
 
     /// Secret key, or private half of a pair, as a token object.
@@ -369,11 +415,49 @@ pub(super) fn unwrapped_to_derive(profile: &Profile) -> Vec<Attribute> {
 }
 
 fn unwrapped(profile: &Profile, usage: Use, extractable: bool) -> Vec<Attribute> {
+    unwrapped_as(profile, Algorithm::Aes256, usage, extractable)
+}
+
+/// A key out of what wraps it, for one act.
+pub(super) fn unwrapped_as(profile: &Profile, algorithm: Algorithm, usage: Use, extractable: bool) -> Vec<Attribute> {
     let mut template = session_aes(usage, extractable);
     if profile.value_len_on_unwrap {
-        template.push(value_len(Algorithm::Aes256));
+        template.push(value_len(algorithm));
     }
     sealed(template)
+}
+
+/// A key that is made to be wrapped, and destroyed at once. It can do nothing else.
+pub(super) fn generated_to_be_wrapped(algorithm: Algorithm) -> Vec<Attribute> {
+    derived_to_be_wrapped(algorithm)
+}
+
+/// The key below a partner's KEK that unwraps one block.
+pub(super) fn derived_to_unwrap(profile: &Profile) -> Vec<Attribute> {
+    let mut template = session_aes(UNWRAP, false);
+    template.push(value_len(Algorithm::Aes256));
+    if profile.unwrap_template {
+        template.push(ffi::unwrap_template(ONLY_TO_BE_WRAPPED));
+    }
+    sealed(template)
+}
+
+/// A partner's public key (RFC 8017 §3.1): wraps one KEK.
+pub(super) fn partner_key(modulus: &[u8], exponent: &[u8]) -> Vec<Attribute> {
+    sealed(vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(false),
+        Attribute::Private(false),
+        Attribute::Copyable(false),
+        Attribute::Destroyable(true),
+        Attribute::Encrypt(false),
+        Attribute::Verify(false),
+        Attribute::VerifyRecover(false),
+        Attribute::Wrap(true),
+        Attribute::Modulus(modulus.to_vec()),
+        Attribute::PublicExponent(exponent.to_vec()),
+    ])
 }
 
 /// For self-tests and probes: an AES key with a value that everybody knows.
@@ -478,7 +562,9 @@ mod tests {
 
     #[test]
     fn no_key_both_wraps_and_decrypts_or_derives_and_does_anything_else() {
-        for label in FIXED.into_iter().chain(OPTIONAL).chain(["bdk-pin:a:00000001", "bdk-data:a:00000002"]) {
+        for label in
+            FIXED.into_iter().chain(OPTIONAL).chain(["bdk-pin:a:00000001", "bdk-data:a:00000002", "kek:a:1:kwp", "kek:a:1:key-block"])
+        {
             for Design { usage: u, .. } in designs(label) {
                 assert!(!((u.wrap || u.unwrap) && (u.encrypt || u.decrypt)), "{label}: Clulow's wrap and decrypt");
                 assert!(!u.derive || u == DERIVE, "{label}");
@@ -518,6 +604,10 @@ mod tests {
             derived_to_be_wrapped(Algorithm::Aes256),
             unwrapped_to_be_wrapped(&profile),
             unwrapped_to_derive(&profile),
+            unwrapped_as(&profile, Algorithm::Aes128, SIGN, false),
+            generated_to_be_wrapped(Algorithm::Aes128),
+            derived_to_unwrap(&profile),
+            partner_key(&[1], &[1]),
             agreed(&profile),
             probe_readable(),
             generated(SIGN, true),

@@ -154,7 +154,7 @@ impl Desk<'_> {
         }
         let Some(context) = &inside.context else { return Err(away(self.host.first_problem().unwrap_or_else(busy))) };
         if let Some(problem) = self.host.first_problem()
-            && !matches!(operation, Operation::Inventory)
+            && !matches!(operation, Operation::Inventory { .. })
         {
             return Err(away(problem));
         }
@@ -203,7 +203,7 @@ fn failure(fault: Fault, begun: bool, well: Option<bool>) -> Failure {
 
 fn dispatch(host: &Host, context: &Context, session: &Session, operation: &Operation) -> Result<Answer, Fault> {
     match operation {
-        Operation::Inventory => create::inventory(context, session),
+        Operation::Inventory { after } => create::inventory(context, session, after.as_deref()),
         Operation::Acquirers => Ok(Answer::Acquirers(context.ring.acquirers())),
         Operation::Canary => {
             context.ring.get(super::templates::ATTESTATION_SIGNING)?;

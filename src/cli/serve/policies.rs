@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 
+use crate::ops::pins;
 use crate::service::Service;
+use crate::store::PinKind;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// What was not taken is tried again after so many looks: it may have been approved since.
@@ -29,7 +31,8 @@ pub(super) async fn follow(service: Arc<Service>, mut hangups: Signal) {
         let settled = now == std::mem::replace(&mut last, now.clone());
         looks = if settled { looks + 1 } else { 0 };
         if asked || (settled && now != taken && looks % AGAIN == 1) {
-            let may_replace = async |_: &[u8; 32], _: &[u8; 32]| Ok::<(), std::convert::Infallible>(());
+            let pinned = pins::pinned(&service.store, PinKind::Policy).await;
+            let may_replace = async move |_: &[u8; 32], new: &[u8; 32]| pins::compare(PinKind::Policy, new, pinned.clone()?);
             if service.policies.reload(service.clock.now(), may_replace).await {
                 taken = now;
             }

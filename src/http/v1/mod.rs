@@ -57,8 +57,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
-        .merge(OpenApiRouter::from(policies::routes()))
-        .merge(OpenApiRouter::from(plans::routes()))
+        .routes(routes!(policies::read_policy))
+        .routes(routes!(plans::list_plans, plans::propose_plan))
+        .routes(routes!(plans::read_plan))
+        .routes(routes!(plans::read_plan_bundle))
+        .routes(routes!(plans::approve_plan))
+        .routes(routes!(plans::cancel_plan))
+        .routes(routes!(plans::execute_plan))
 }
 
 type Answer<T> = Result<axum::Json<T>, OpError>;

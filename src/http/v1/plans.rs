@@ -1,49 +1,63 @@
 //! Plans: proposed, approved, executed. docs/approvals.md is their page.
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
 
-use super::super::extract::{Bound, Id, Json, Parameters};
-use super::Answer;
+use super::{Answer, Effect};
+use crate::http::extract::{Bound, Id, Json, Parameters};
 use crate::ops;
 use crate::ops::context::Context;
 use crate::ops::error::OpError;
-use crate::service::Service;
+use crate::ops::reason::Reason;
 use crate::store::PlanId;
 
-pub(super) fn routes() -> Router<Arc<Service>> {
-    Router::new()
-        .route("/v1/plans", get(list_plans).post(propose_plan))
-        .route("/v1/plans/{plan}", get(read_plan))
-        .route("/v1/plans/{plan}/bundle", get(read_plan_bundle))
-        .route("/v1/plans/{plan}/approvals", post(approve_plan))
-        .route("/v1/plans/{plan}/cancel", post(cancel_plan))
-        .route("/v1/plans/{plan}/execute", post(execute_plan))
-}
-
-async fn list_plans(Bound(app): Bound, context: Context, Parameters(query): Parameters<ops::PlanQuery>) -> Answer<ops::PlanPage> {
+/// Lists plans, the latest first.
+#[utoipa::path(get, path = "/v1/plans", tag = "plans", params(ops::PlanQuery), responses((status = 200, body = ops::PlanPage)),
+    extensions(("x-reasons" = json!([Reason::PlanUnknown]))))]
+pub(super) async fn list_plans(
+    Bound(app): Bound,
+    context: Context,
+    Parameters(query): Parameters<ops::PlanQuery>,
+) -> Answer<ops::PlanPage> {
     ops::list_plans(&app, &context, &query).await.map(axum::Json)
 }
 
-/// 201 for a plan that is kept, 200 for one that only would be.
-async fn propose_plan(Bound(app): Bound, context: Context, Json(body): Json<ops::PlanBody>) -> Result<impl IntoResponse, OpError> {
+/// Proposes what only a quorum may ask for. 201 for a plan that is kept, 200 for one that only would be.
+#[utoipa::path(post, path = "/v1/plans", tag = "plans", params(Effect), request_body = ops::PlanBody,
+    responses((status = 201, body = ops::Proposed), (status = 200, body = ops::Proposed)),
+    extensions(("x-reasons" = json!([Reason::QuorumMissing, Reason::ApprovalsMissing, Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState,
+        Reason::KeyOutsideTime, Reason::KeyPurpose, Reason::KeyOfTheDesign, Reason::KeyNotExportable, Reason::WouldStrand,
+        Reason::AlgorithmNotOffered]))))]
+pub(super) async fn propose_plan(
+    Bound(app): Bound,
+    context: Context,
+    Json(body): Json<ops::PlanBody>,
+) -> Result<impl IntoResponse, OpError> {
     let status = if body.dry_run { StatusCode::OK } else { StatusCode::CREATED };
     ops::propose_plan(&app, &context, &body).await.map(|proposed| (status, axum::Json(proposed)))
 }
 
-async fn read_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::PlanView> {
+/// Reads a plan.
+#[utoipa::path(get, path = "/v1/plans/{plan}", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$")),
+    responses((status = 200, body = ops::PlanView)), extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged]))))]
+pub(super) async fn read_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::PlanView> {
     ops::read_plan(&app, &context, plan).await.map(axum::Json)
 }
 
-async fn read_plan_bundle(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::bundle::Bundle> {
+/// Reads a plan and its approvals, to be verified offline.
+#[utoipa::path(get, path = "/v1/plans/{plan}/bundle", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$")),
+    responses((status = 200, body = ops::bundle::Bundle)),
+    extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged]))))]
+pub(super) async fn read_plan_bundle(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::bundle::Bundle> {
     ops::read_plan_bundle(&app, &context, plan).await.map(axum::Json)
 }
 
-async fn approve_plan(
+/// An officer approves a plan.
+#[utoipa::path(post, path = "/v1/plans/{plan}/approvals", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$"), Effect),
+    request_body = ops::ApprovalBody, responses((status = 201, body = ops::PlanView)),
+    extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanClosed, Reason::PlanExpired, Reason::PlanChanged, Reason::ApprovalOwn,
+        Reason::ApprovalTwice, Reason::ApprovalForeign, Reason::ApprovalInvalid, Reason::ApprovalsMissing]))))]
+pub(super) async fn approve_plan(
     Bound(app): Bound,
     context: Context,
     Id(plan): Id<PlanId>,
@@ -52,11 +66,22 @@ async fn approve_plan(
     ops::approve_plan(&app, &context, plan, &body).await.map(super::created)
 }
 
-async fn cancel_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::PlanView> {
+/// Takes a plan back.
+#[utoipa::path(post, path = "/v1/plans/{plan}/cancel", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$"), Effect),
+    responses((status = 200, body = ops::PlanView)),
+    extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanClosed, Reason::PlanExpired, Reason::PlanChanged]))))]
+pub(super) async fn cancel_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::PlanView> {
     ops::cancel_plan(&app, &context, plan).await.map(axum::Json)
 }
 
-async fn execute_plan(
+/// Executes a plan, byte for byte as it was approved.
+#[utoipa::path(post, path = "/v1/plans/{plan}/execute", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$"), Effect),
+    request_body = ops::ExecutionBody, responses((status = 200, body = ops::Executed)),
+    extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanClosed, Reason::PlanExpired, Reason::PlanChanged, Reason::ApprovalOwn,
+        Reason::ApprovalTwice, Reason::ApprovalForeign, Reason::ApprovalInvalid, Reason::ApprovalsMissing, Reason::QuorumMissing,
+        Reason::KeyUnknown, Reason::KeyExists, Reason::KeyState, Reason::KeyOutsideTime, Reason::KeyPurpose, Reason::KeyOfTheDesign,
+        Reason::KeyNotExportable, Reason::WouldStrand, Reason::AlgorithmNotOffered, Reason::WrappedKeyRefused, Reason::StateConflict]))))]
+pub(super) async fn execute_plan(
     Bound(app): Bound,
     context: Context,
     Id(plan): Id<PlanId>,

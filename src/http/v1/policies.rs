@@ -2,20 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 
 use super::Answer;
 use crate::ops;
 use crate::ops::context::Context;
 use crate::service::Service;
 
-pub(super) fn routes() -> Router<Arc<Service>> {
-    Router::new().route("/v1/policy", get(read_policy))
-}
-
 /// Reads which policies are in force; works without the HSM.
-async fn read_policy(State(service): State<Arc<Service>>, context: Context) -> Answer<ops::PolicyReport> {
+#[utoipa::path(get, path = "/v1/policy", tag = "policies", responses((status = 200, body = ops::PolicyReport)))]
+pub(super) async fn read_policy(State(service): State<Arc<Service>>, context: Context) -> Answer<ops::PolicyReport> {
     ops::read_policy(&service, &context).await.map(axum::Json)
 }

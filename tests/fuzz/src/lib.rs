@@ -23,20 +23,34 @@ pub mod pki;
 #[path = "../../../src/wire.rs"]
 pub mod wire;
 
+#[path = "../../../hsm/src/approval.rs"]
+pub mod approval;
+#[path = "../../../hsm/src/block.rs"]
+pub mod block;
 #[path = "../../../hsm/src/derivation.rs"]
 pub mod derivation;
 #[path = "../../../hsm/src/error.rs"]
 pub mod error;
+#[path = "../../../hsm/src/escrow.rs"]
+pub mod escrow;
 #[path = "../../../hsm/src/frame.rs"]
 mod frame;
 #[path = "../../../hsm/src/keyblock.rs"]
 pub mod keyblock;
 #[path = "../../../hsm/src/ksn.rs"]
 pub mod ksn;
+#[path = "../../../hsm/src/managed.rs"]
+pub mod managed;
+#[path = "../../../hsm/src/managed_op.rs"]
+mod managed_op;
 #[path = "../../../hsm/src/model.rs"]
 pub mod model;
 #[path = "../../../hsm/src/op.rs"]
 mod op;
+#[path = "../../../hsm/src/partner.rs"]
+pub mod partner;
+#[path = "../../../hsm/src/plan.rs"]
+pub mod plan;
 #[path = "../../../hsm/src/uri.rs"]
 pub mod uri;
 

@@ -8,7 +8,7 @@ use super::super::keeper::Host;
 use super::super::pool::Session;
 use super::super::ring::{self, Key};
 use super::super::{create, templates};
-use super::{label, shelf};
+use super::{escrow, label, shelf};
 use crate::error::Refusal;
 use crate::managed::KeyRef;
 use crate::managed_op::{Generated, ManagedAnswer};
@@ -26,9 +26,6 @@ pub(super) fn generate(host: &Host, context: &Context, session: &Session, key: &
     if !context.profile.managed.contains(&(key.purpose, key.algorithm)) {
         return Err(not_offered(format!("{} keys of {} while the host runs", key.purpose.name(), key.algorithm.name())));
     }
-    if exportable {
-        return Err(not_offered("exportable keys".to_owned()));
-    }
     let _making = context.ring.shelf.making().ok_or(Refusal::Busy)?;
     let _guard = context.changing(session);
     let objects = ring::list(session)?.remove(&label);
@@ -38,6 +35,13 @@ pub(super) fn generate(host: &Host, context: &Context, session: &Session, key: &
     }
     let design = templates::designs(&label).pop().ok_or_else(|| Fault::input("key"))?;
     create::demand_room(host, if design.is_pair() { 2 } else { 1 })?;
+    if exportable {
+        let (settled, escrow) = escrow::make(context, session, key, &design)?;
+        tracing::info!(label, "key made, with an escrow block");
+        let record = settled.record(session)?;
+        context.ring.shelf.keep(settled.key);
+        return Ok(Answer::Managed(ManagedAnswer::Generated(Box::new(Generated { record, escrow: Some(escrow) }))));
+    }
     session.allow(LONGER);
     let key = create::make(session, &context.profile, &design)?;
     session.allow(Duration::ZERO);

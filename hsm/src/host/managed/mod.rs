@@ -1,14 +1,21 @@
 //! Managed keys: their beginning, their uses, their end; and keys on their way to and from partners.
 
 mod approved;
+mod carry;
 mod end;
+mod escrow;
+mod exchange;
+mod kek;
 mod make;
 pub(super) mod offers;
+mod settle;
 pub(super) mod shelf;
 pub(super) mod use_aead;
 mod use_mac;
 pub(super) mod use_sign;
 pub(super) mod use_wrap;
+
+pub(super) use exchange::exchange;
 
 use super::context::Context;
 use super::fault::{self, Fault};
@@ -16,7 +23,7 @@ use super::keeper::Host;
 use super::pool::Session;
 use crate::error::Refusal;
 use crate::managed::{KeyRef, Purpose};
-use crate::managed_op::{Exchange, Managed, ManagedAnswer};
+use crate::managed_op::{Managed, ManagedAnswer};
 use crate::op::Answer;
 use cryptoki::context::Function;
 use cryptoki::error::Error;
@@ -32,6 +39,7 @@ pub(super) fn perform(host: &Host, context: &Context, session: &Session, operati
         Managed::Read { key } => make::read(context, session, key),
         Managed::Destroy { key, approved } => end::destroy(host, context, session, key, approved),
         Managed::Sign { key, scheme, input } => use_sign::sign(context, session, key, *scheme, input),
+        Managed::Verify { key, scheme, input, signature } => use_sign::verify(context, session, key, *scheme, input, signature),
         Managed::Mac { key, message } => use_mac::mac(context, session, key, message),
         Managed::VerifyMac { key, message, mac } => use_mac::verify(context, session, key, message, mac),
         Managed::Encrypt { key, aad, plaintext } => use_aead::encrypt(context, session, key, aad, &plaintext.0),
@@ -39,11 +47,6 @@ pub(super) fn perform(host: &Host, context: &Context, session: &Session, operati
         Managed::Wrap { key, material } => use_wrap::wrap(context, session, key, &material.0),
         Managed::Unwrap { key, wrapped } => use_wrap::unwrap(context, session, key, wrapped),
     }
-}
-
-/// What is asked about keys of partners.
-pub(super) fn exchange(_: &Host, _: &Context, _: &Session, operation: &Exchange) -> Result<Answer, Fault> {
-    Err(Fault::input(operation.name()))
 }
 
 /// The label of a key that can be. What the service sends may be put together from parts that do not belong together.

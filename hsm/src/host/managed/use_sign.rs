@@ -11,6 +11,7 @@ use super::super::profile::ed25519;
 use super::super::ring::Key;
 use super::{fits, label_for, shelf};
 use crate::managed::{KeyRef, Purpose, SignatureScheme};
+use crate::managed_op::ManagedAnswer;
 use crate::op::Answer;
 
 /// RFC 8017 §9.2, note 1: DER of the `DigestInfo` of SHA-256, up to the digest.
@@ -28,6 +29,27 @@ pub(super) fn sign(context: &Context, session: &Session, key: &KeyRef, scheme: S
         return Err(Fault::input("digest"));
     }
     shelf::with(context, session, &label, |key| Ok(Answer::Bytes(signature(session, key, scheme, input)?)))
+}
+
+/// Wrong is an answer, not an error.
+pub(super) fn verify(
+    context: &Context,
+    session: &Session,
+    key: &KeyRef,
+    scheme: SignatureScheme,
+    input: &[u8],
+    signature: &[u8],
+) -> Result<Answer, Fault> {
+    let label = label_for(key, Purpose::Sign)?;
+    if !SignatureScheme::of(key.algorithm).contains(&scheme) {
+        return Err(Fault::input("scheme"));
+    }
+    fits("input", input)?;
+    if digest_length(scheme).is_some_and(|length| input.len() != length) {
+        return Err(Fault::input("digest"));
+    }
+    let valid = |key: &Key| Ok(Answer::Managed(ManagedAnswer::Valid(verifies(session, key, scheme, input, signature)?)));
+    shelf::with(context, session, &label, valid)
 }
 
 /// Of what is signed; `None` where that is the message itself.

@@ -27,11 +27,6 @@ const ENCRYPT: Use = Use { encrypt: true, decrypt: true, ..NOTHING };
 /// Wraps what callers bring, and unwraps it.
 const WRAP: Use = Use { wrap: true, unwrap: true, ..NOTHING };
 
-/// Whether keys of that label come and go while hosts run: they are not in the list of keys that a token must have.
-pub(in crate::host) fn is_managed(label: &str) -> bool {
-    label.starts_with("key:") || label.starts_with("kek:")
-}
-
 /// The design that a label of this class says.
 pub(super) fn design(label: &str) -> Option<Design> {
     let KeyRef { purpose, algorithm, .. } = KeyRef::parse(label)?;
