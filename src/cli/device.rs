@@ -57,13 +57,16 @@ pub(super) enum Device {
     Request(Request),
 }
 
+/// What is taken for a reason ([`crate::ops::stop_reason::StopReason`]).
+pub(super) const REASONS: [&str; 7] = ["lost", "stolen", "compromised", "replaced", "closed", "investigation", "cleared"];
+
 /// A move along the life cycle.
 #[derive(Debug, Args)]
 pub(super) struct Move {
     /// The device
     device: DeviceId,
-    /// Why: lost, stolen, compromised, replaced, closed, investigation or cleared
-    #[arg(long)]
+    /// Why; kept in the audit log
+    #[arg(long, value_parser = REASONS)]
     reason: String,
     #[command(flatten)]
     reach: Reach,

@@ -190,7 +190,9 @@ pub fn run() -> ExitCode {
     let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if json && error.use_stderr() => {
-            Failure::Usage.tell(&anyhow::Error::msg(error.to_string().trim_end().to_owned()), true);
+            let text = error.to_string();
+            let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+            Failure::Usage.tell(&anyhow::Error::msg(what.split_whitespace().collect::<Vec<_>>().join(" ")), true);
             return ExitCode::from(Failure::Usage.exit_code());
         }
         Err(error) => {

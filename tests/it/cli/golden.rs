@@ -113,12 +113,24 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// The page without what is another at every run: times, ids, codes, fingerprints, check values, ports and process ids, each masked to its length,
-/// so that columns stay where they are.
+/// The page without what is another at every run: times, ids, codes, fingerprints, check values, keys, ports and process ids, each masked to its
+/// length, so that columns stay where they are.
 fn masked(page: &str) -> String {
+    let mut in_pem = false;
     let mut out = String::new();
-    let mut word = String::new();
-    for c in page.chars().chain(['\n']) {
+    for line in page.lines() {
+        in_pem |= line.starts_with("-----BEGIN");
+        let line = if in_pem && !line.starts_with("-----") { "BASE64".to_owned() } else { compared(&words_masked(line)) };
+        in_pem &= !line.starts_with("-----END");
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+fn words_masked(line: &str) -> String {
+    let (mut out, mut word) = (String::new(), String::new());
+    for c in line.chars().chain(['\n']) {
         if c.is_ascii_alphanumeric() || "_-:.+?=&%".contains(c) {
             word.push(c);
         } else {
@@ -127,7 +139,28 @@ fn masked(page: &str) -> String {
         }
     }
     out.pop();
+    // The id of an activation has nothing of its own that tells it from a word.
+    for start in ["id  ", "  \"id\": \""] {
+        if let Some(id) = out.strip_prefix(start).map(str::trim_start).and_then(|rest| rest.get(..7))
+            && id.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase())
+        {
+            return out.replace(id, "xxxxxxx");
+        }
+    }
     out
+}
+
+/// Check values and fingerprints in groups.
+fn compared(line: &str) -> String {
+    for name in ["KCV ", "SHA-256 "] {
+        if let Some((before, value)) = line.split_once(name)
+            && value.split(' ').all(|group| group.len() <= 4 && group.chars().all(|c| c.is_ascii_hexdigit()))
+        {
+            let crossed: String = value.chars().map(|c| if c == ' ' { c } else { 'x' }).collect();
+            return format!("{before}{name}{crossed}");
+        }
+    }
+    line.to_owned()
 }
 
 fn mask(word: &str) -> String {
@@ -161,9 +194,11 @@ fn mask(word: &str) -> String {
     {
         return crossed(0);
     }
-    let is_hex = word.len() >= 6 && word.chars().all(|c| c.is_ascii_hexdigit()) && word.chars().any(|c| c.is_ascii_digit());
-    let is_activation = word.len() == 7 && word.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
-    if is_hex || is_activation {
+    let is_hex = word.len() >= 6
+        && word.len().is_multiple_of(2)
+        && word.chars().all(|c| c.is_ascii_hexdigit())
+        && word.chars().any(|c| c.is_ascii_digit());
+    if is_hex {
         return crossed(0);
     }
     if word.len() > 40 && word.chars().any(|c| c.is_ascii_digit()) && !word.contains(':') { "BASE64".to_owned() } else { word.to_owned() }
@@ -289,8 +324,9 @@ fn ends_of_phones(desk: &mut Desk) {
         "device resume $DEVICE --reason cleared --profile operator",
         "device retire $DEVICE --reason lost --profile operator",
         "device retire $DEVICE --reason lost --profile operator --json",
-        "device retire $DEVICE --reason lost --profile backend --execute",
+        "device retire $DEVICE --reason lost --profile auditor --execute",
         "terminal replace T-1 --reason stolen --profile backend",
+        "terminal replace T-2 --reason stolen --profile backend",
         "terminal replace T-1 --reason stolen --profile backend --execute",
         "terminal replace T-9 --reason stolen --profile backend --execute",
         "device retire $DEVICE --reason lost --profile operator --execute",
@@ -299,7 +335,7 @@ fn ends_of_phones(desk: &mut Desk) {
     ] {
         desk.run(line);
     }
-    desk.done("ends");
+    desk.done("retire");
 }
 
 fn inventory(desk: &mut Desk) {
@@ -337,17 +373,19 @@ fn keys(desk: &mut Desk) {
         "key create seal --purpose mac --algorithm aes-256 --rotate-every 90 --profile officer",
         "key create seal --purpose mac --algorithm aes-256 --acquirer other-bank --profile officer",
         "key create seal --purpose mac --algorithm aes-256 --profile auditor",
+        "key create seal --purpose mac --algorithm aes-256 --dry-run --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --profile officer",
         "key list --class kms --profile officer",
         "key list --purpose sign --class kms --profile officer --json",
         "key show tokens --profile officer",
         "key show nobody --profile officer",
+        "key activate receipts 1 --dry-run --profile officer",
         "key activate receipts 1 --profile officer",
         "key activate receipts 9 --profile officer",
         "key rotate card-tokens --profile officer",
         "key suspend card-tokens 1 --profile officer",
         "key activate card-tokens 1 --profile officer",
         "key deactivate card-tokens 1 --profile officer",
-        "key activate card-tokens 1 --profile officer",
         "key restore card-tokens 1 --profile officer",
         "key update card-tokens --rotate-every 30d --limit 1000000 --aliases none --profile officer",
         "key update card-tokens --primary 1 --profile officer",
@@ -357,7 +395,8 @@ fn keys(desk: &mut Desk) {
         "key public card-tokens --profile officer",
         "key rotate card-tokens --profile auditor",
         "key reconcile --profile auditor",
-        "key reconcile --profile auditor --json",
+        "key reconcile --profile officer",
+        "key reconcile --profile officer --json",
     ] {
         desk.run(line);
     }
@@ -371,7 +410,7 @@ fn plans(desk: &mut Desk) {
     desk.run("key destroy bdk-data 1 --profile officer");
     desk.run("key destroy card-tokens 1 --profile auditor --execute");
     let proposed = desk.run("key destroy card-tokens 1 --profile officer --execute --json");
-    let proposed: Value = serde_json::from_str(&proposed).expect("JSON");
+    let proposed: Value = serde_json::from_str(&proposed).unwrap_or_else(|_| panic!("{}", desk.page));
     desk.keep("PLAN", proposed["id"].as_str().expect("an id").to_owned());
     desk.keep("HASH", proposed["hash"].as_str().expect("a hash").to_owned());
     for line in [
