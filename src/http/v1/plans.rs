@@ -1,10 +1,12 @@
 //! Plans: proposed, approved, executed. docs/approvals.md is their page.
 
+use axum::Extension;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 
 use super::{Answer, Effect};
 use crate::http::extract::{Bound, Id, Json, Parameters};
+use crate::http::problem::OwnWords;
 use crate::ops;
 use crate::ops::context::Context;
 use crate::ops::error::OpError;
@@ -31,10 +33,11 @@ pub(super) async fn list_plans(
 pub(super) async fn propose_plan(
     Bound(app): Bound,
     context: Context,
-    Json(body): Json<ops::PlanBody>,
+    Json(mut body): Json<ops::PlanBody>,
 ) -> Result<impl IntoResponse, OpError> {
+    body.dry_run |= context.dry_run;
     let status = if body.dry_run { StatusCode::OK } else { StatusCode::CREATED };
-    ops::propose_plan(&app, &context, &body).await.map(|proposed| (status, axum::Json(proposed)))
+    ops::propose_plan(&app, &context, &body).await.map(|proposed| (status, Extension(OwnWords), axum::Json(proposed)))
 }
 
 /// Reads a plan.
@@ -85,7 +88,8 @@ pub(super) async fn execute_plan(
     Bound(app): Bound,
     context: Context,
     Id(plan): Id<PlanId>,
-    Json(body): Json<ops::ExecutionBody>,
-) -> Answer<ops::Executed> {
-    ops::execute_plan(&app, &context, plan, body).await.map(axum::Json)
+    Json(mut body): Json<ops::ExecutionBody>,
+) -> Result<impl IntoResponse, OpError> {
+    body.dry_run |= context.dry_run;
+    ops::execute_plan(&app, &context, plan, body).await.map(|executed| (Extension(OwnWords), axum::Json(executed)))
 }
