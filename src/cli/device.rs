@@ -254,7 +254,10 @@ async fn move_device(args: Move, verb: &str) -> anyhow::Result<()> {
 async fn retire(args: Retire) -> anyhow::Result<()> {
     let Retire { last, deliberate } = args;
     if !deliberate.execute {
-        let device = last.reach.api()?.get(&format!("/v1/devices/{}", last.device)).await?;
+        let api = last.reach.api()?;
+        // The service says what it would refuse.
+        api.post(&format!("/v1/devices/{}/retire?dry_run=true", last.device), &json!({"reason": last.reason})).await?;
+        let device = api.get(&format!("/v1/devices/{}", last.device)).await?;
         return last.reach.rehearsed("retire a device for ever", &device);
     }
     last.reach.announce("Retiring a device")?;

@@ -63,7 +63,7 @@ fn line(reason: Reason) -> Option<&'static str> {
         R::KeyState => "`tillward key show NAME` says the state of each version; docs/cli.md shows the moves between states.",
         R::KeyOutsideTime => "`tillward key show NAME` says the times; `tillward key rotate NAME` makes a version that is valid now.",
         R::KeyLimit => "`tillward key rotate NAME` makes a fresh version; callers that name the key without a version take it at once.",
-        R::KeyPurpose => "take a key of that purpose: `tillward key list` says the purpose of each.",
+        R::KeyPurpose => "take a key of the purpose that is asked for: `tillward key list` says the purpose of each.",
         R::KeyOfTheDesign => {
             "leave it: the service itself works with this key. docs/operations.md says how the service's own keys are renewed."
         }

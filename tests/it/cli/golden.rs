@@ -215,6 +215,7 @@ async fn every_command_prints_what_is_written_down() {
     ends_of_phones(&mut desk);
     inventory(&mut desk);
     keys(&mut desk);
+    uses(&mut desk);
     plans(&mut desk);
     profiles(&mut desk);
     installation(&mut desk);
@@ -392,6 +393,7 @@ fn keys(desk: &mut Desk) {
         "key update card-tokens --profile officer",
         "key public receipts --profile officer",
         "key public receipts --pem --profile officer",
+        "key public receipts 9 --profile officer",
         "key public card-tokens --profile officer",
         "key rotate card-tokens --profile auditor",
         "key reconcile --profile auditor",
@@ -401,6 +403,53 @@ fn keys(desk: &mut Desk) {
         desk.run(line);
     }
     desk.done("key");
+}
+
+fn uses(desk: &mut Desk) {
+    std::fs::write(desk.at("receipt"), "12,50 EUR").expect("writes");
+    std::fs::write(desk.at("other"), "99,50 EUR").expect("writes");
+    std::fs::write(desk.at("key-material"), [7_u8; 32]).expect("writes");
+    desk.run("key create wrapper --purpose wrap --algorithm aes-256 --acquirer example-bank --profile officer --json --dry-run");
+    let (code, _, error) = desk.quietly("key create wrapper --purpose wrap --algorithm aes-256 --acquirer example-bank --profile officer");
+    assert_eq!(code, Some(0), "{error}");
+    let (code, _, error) =
+        desk.quietly("key create seal-of-bank --purpose mac --algorithm aes-256 --acquirer example-bank --profile officer");
+    assert_eq!(code, Some(0), "{error}");
+    for line in [
+        "kms sign receipts --in receipt --out signature --profile backend",
+        "kms sign receipts --in receipt --out signature --profile backend",
+        "kms sign receipts --in receipt --dry-run --profile backend",
+        "kms sign receipts --in receipt --json --profile backend",
+        "kms sign receipts --in receipt --algorithm RS256 --profile backend",
+        "kms sign receipts --in receipt --algorithm none --profile backend",
+        "kms verify receipts --in receipt --signature signature --profile backend",
+        "kms verify receipts --in other --signature signature --profile backend",
+        "kms verify receipts --in other --signature signature --json --profile backend",
+        "kms mac seal-of-bank --in receipt --out mac --profile backend",
+        "kms verify-mac seal-of-bank --in receipt --mac mac --profile backend",
+        "kms verify-mac seal-of-bank --in other --mac mac --profile backend",
+        "kms encrypt card-tokens --in receipt --associated-data other --out ciphertext --profile backend",
+        "kms decrypt card-tokens --in ciphertext --associated-data other --out plaintext --profile backend",
+        "kms decrypt card-tokens --in ciphertext --profile backend",
+        "kms decrypt card-tokens --in receipt --profile backend",
+        "kms wrap wrapper --in key-material --out wrapped --profile backend",
+        "kms unwrap wrapper --in wrapped --out unwrapped --profile backend",
+        "kms unwrap wrapper --in ciphertext --profile backend",
+        "kms wrap wrapper --in receipt --profile backend",
+        "kms random 16 --out random --profile backend",
+        "kms random 1025 --profile backend",
+        "kms sign card-tokens --in receipt --profile backend",
+        "kms sign nobody --in receipt --profile backend",
+        "kms sign receipts --in nowhere --profile backend",
+        "kms sign receipts --in receipt --profile operator",
+        "kms jwks receipts --profile backend",
+    ] {
+        desk.run(line);
+    }
+    for (name, content) in [("plaintext", &b"12,50 EUR"[..]), ("unwrapped", &[7_u8; 32])] {
+        assert_eq!(std::fs::read(desk.at(name)).expect("a file"), content);
+    }
+    desk.done("kms");
 }
 
 /// Two officers approve what the third one asks for.
