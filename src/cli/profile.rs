@@ -37,7 +37,7 @@ pub(super) enum Profiles {
         #[arg(long)]
         json: bool,
     },
-    /// Make a profile the default: commands without --profile and TILLWARD_PROFILE take it
+    /// Make a profile the default: commands that name no other take it
     Use {
         /// Name of a profile, or FILE (with a / or a .)
         #[arg(value_name = "NAME")]

@@ -56,15 +56,15 @@ impl Desk {
     /// Runs a command line, and notes what came of it. `$NAME` stands for a value that was kept.
     fn run(&mut self, line: &str) -> String {
         let (code, out, error) = self.quietly(line);
-        self.page.push_str(&format!("$ tillward {line}\n{out}"));
+        let mut said = format!("$ tillward {line}\n{out}");
         for line in error.lines() {
-            self.page.push_str(format!("! {line}").trim_end());
-            self.page.push('\n');
+            said.push_str(format!("! {line}").trim_end());
+            said.push('\n');
         }
-        if code != Some(0) {
-            self.page.push_str(&format!("= {}\n", code.expect("it ended by itself")));
-        }
-        self.page.push('\n');
+        let code = code.expect("it ended by itself");
+        let ended = if code == 0 { "\n".to_owned() } else { format!("= {code}\n\n") };
+        self.page.push_str(&said);
+        self.page.push_str(&ended);
         out
     }
 
