@@ -177,9 +177,9 @@ fn mask(word: &str) -> String {
     }
     if let Some((before, port)) = word.split_once("127.0.0.1:")
         && port.len() > 1
-        && port.chars().all(|c| c.is_ascii_digit())
     {
-        return format!("{before}127.0.0.1:PORT");
+        let after = port.trim_start_matches(|c: char| c.is_ascii_digit());
+        return format!("{before}127.0.0.1:PORT{after}");
     }
     for prefix in ["dev_", "clr_", "req_", "plan_"] {
         if let Some(rest) = word.strip_prefix(prefix)
@@ -193,6 +193,10 @@ fn mask(word: &str) -> String {
         && groups.iter().all(|group| group.len() == 4 && group.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()))
     {
         return crossed(0);
+    }
+    // The last of a sentence or of a member.
+    if let Some(rest) = word.strip_suffix(['.', ':']) {
+        return mask(rest) + &word[rest.len()..];
     }
     let is_hex = word.len() >= 6
         && word.len().is_multiple_of(2)
@@ -456,7 +460,7 @@ fn uses(desk: &mut Desk) {
 fn plans(desk: &mut Desk) {
     desk.run("key destroy card-tokens 1 --profile officer");
     desk.run("key destroy card-tokens 9 --profile officer");
-    desk.run("key destroy bdk-data 1 --profile officer");
+    desk.run("key destroy bdk-data.example-bank 1 --profile officer");
     desk.run("key destroy card-tokens 1 --profile auditor --execute");
     let proposed = desk.run("key destroy card-tokens 1 --profile officer --execute --json");
     let proposed: Value = serde_json::from_str(&proposed).unwrap_or_else(|_| panic!("{}", desk.page));
