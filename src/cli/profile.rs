@@ -73,7 +73,7 @@ pub(super) fn find(named: Option<&str>) -> anyhow::Result<Found> {
             let what = "no profile is named, and there is no default";
             advise(
                 what,
-                "`tillward profile list` shows the profiles, `tillward profile use NAME` makes one the default; or name one with --profile",
+                "`tillward profile list` shows the profiles, `tillward profile use NAME` makes one the default; or name one with --profile.",
             )
         })?,
     };
