@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SOFTHSM := $(firstword $(wildcard /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so))
 
-.PHONY: help demo test check format lint deny advisories fuzz storm soak bench image softhsm runner
+.PHONY: schemathesis help demo test check format lint deny advisories fuzz storm soak bench image softhsm runner
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,14 +35,18 @@ advisories: ## known vulnerabilities of the dependencies; fetches the RustSec da
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 10)
 	tests/fuzz/run $(or $(FUZZ_SECONDS),10)
 
+schemathesis: softhsm ## the served OpenAPI document against a live service, as back end, operator and officer (PyPI: schemathesis)
+	.ci/schemathesis
+
 storm: softhsm runner ## every fault twenty times under load; writes docs/figures/storm-*.md (half an hour)
 	TILLWARD_STORM_ROUNDS=20 TILLWARD_STORM_FIGURES=write $(CARGO) nextest run --test it --no-capture -P long -E 'test(/^weather::/)'
 
 soak: softhsm runner ## ten million derivations and MACs; writes docs/figures/soak.md (an hour)
 	TILLWARD_SOAK_CALLS=10000000 TILLWARD_SOAK_FIGURES=write $(CARGO) nextest run --test it --no-capture -P long -E 'test(/^soak::/)'
 
-bench: softhsm ## the benchmark; writes docs/figures/bench.md
+bench: softhsm ## the benchmark; writes docs/figures/bench.md and docs/figures/policy.md
 	$(CARGO) bench --bench main_job
+	$(CARGO) bench --bench policy
 
 image: ## the container image of an HSM host over SoftHSM, as tillward-hsm-host:latest
 	$(CARGO) build --release --locked

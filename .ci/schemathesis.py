@@ -35,6 +35,9 @@ CHECKS = [
 ]
 
 
+KEYS = []
+
+
 def ask(role, method, path, body=None):
     """One request; the answer's JSON."""
     context = ssl.create_default_context(cafile=tls / "ca.pem")
@@ -55,6 +58,14 @@ def prepare():
     for terminal in ["t1", "t2"]:
         ask("backend", "PUT", f"/v1/terminals/{terminal}", {"merchant": "m1", "level": "standard"})
         codes.append(ask("backend", "POST", "/v1/activations", {"terminal": terminal})["id"])
+    for name, purpose, algorithm in [
+        ("sign-1", "sign", "ec-p256"),
+        ("mac-1", "mac", "hmac-sha256"),
+        ("encrypt-1", "encrypt", "aes-256"),
+        ("wrap-1", "wrap", "aes-256"),
+    ]:
+        ask("operator", "POST", "/v1/keys", {"key": name, "purpose": purpose, "algorithm": algorithm, "acquirer": "example-bank"})
+        KEYS.append(name)
     return {"AcquirerId": ["example-bank"], "MerchantId": ["m1"], "TerminalId": ["t1", "t2"], "ActivationId": codes}
 
 
@@ -63,6 +74,11 @@ document = ask("backend", "GET", "/v1/openapi.json")
 schemas = document["components"]["schemas"]
 for schema, known in names.items():
     schemas[schema] = {"anyOf": [{"type": "string", "enum": known}, schemas[schema]]}
+for path in document["paths"].values():
+    for operation in path.values():
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path" and parameter["name"] == "key":
+                parameter["schema"] = {"anyOf": [{"type": "string", "enum": KEYS}, parameter["schema"]]}
 (place / "openapi.json").write_text(json.dumps(document))
 
 failed = []

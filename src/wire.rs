@@ -232,6 +232,25 @@ pub fn word<'de, D: de::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
     T::deserialize(String::deserialize(deserializer)?.into_deserializer())
 }
 
+/// `MIN` to `MAX` bytes that the sender wants to be kept secret: base64url in JSON, gone from memory when dropped. No Debug, no Serialize, no Clone.
+pub struct Secret<const MIN: usize, const MAX: usize>(zeroize::Zeroizing<Vec<u8>>);
+
+impl<const MIN: usize, const MAX: usize> Secret<MIN, MAX> {
+    /// The bytes.
+    pub fn expose_secret(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Secret<MIN, MAX> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = zeroize::Zeroizing::new(String::deserialize(deserializer)?);
+        let bytes = b64url::decode(&text).map(zeroize::Zeroizing::new);
+        let fits = bytes.filter(|bytes| (MIN..=MAX).contains(&bytes.len()));
+        fits.map(Self).ok_or_else(|| de::Error::custom("not canonical base64url of the right length"))
+    }
+}
+
 /// base64url without padding (RFC 4648 §5), canonical: unused bits are zero. Use as `#[serde(with = "b64url")]` on a
 /// fixed array or a byte vector; [`Bounded`](b64url::Bounded) adds a limit to the latter.
 pub mod b64url {

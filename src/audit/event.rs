@@ -53,6 +53,24 @@ pub struct Entry {
     policies: Vec<String>,
     outcome: Outcome,
     detail: BTreeMap<&'static str, Fact>,
+    dry: bool,
+}
+
+/// What a dry run would have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WouldBe {
+    /// The action.
+    pub action: &'static str,
+    /// To what: kind and id.
+    pub resource: String,
+    /// What else would have been written.
+    pub detail: BTreeMap<&'static str, String>,
+}
+
+impl From<&Permit> for WouldBe {
+    fn from(permit: &Permit) -> Self {
+        Self { action: permit.action().name(), resource: permit.resource().to_string(), detail: BTreeMap::new() }
+    }
 }
 
 impl AuditEvent {
@@ -70,6 +88,11 @@ impl AuditEvent {
     fn of(permit: Permit, occasion: &Occasion, outcome: Outcome) -> Self {
         let mut entry = Entry::new(permit.caller(), permit.action(), permit.resource(), occasion, outcome);
         entry.policies = permit.policies().to_vec();
+        // A refusal is written down: who asks what would be refused learns as much as who is refused.
+        entry.dry = permit.is_dry() && outcome == Outcome::Effect;
+        if permit.is_dry() && !entry.dry {
+            entry.detail.insert("dry_run", Fact::from("true"));
+        }
         Self(entry)
     }
 
@@ -122,7 +145,14 @@ impl Entry {
             policies: Vec::new(),
             outcome,
             detail: BTreeMap::new(),
+            dry: false,
         }
+    }
+
+    /// Of a dry run, what would have been done; then this is not to be written.
+    pub fn would_be(&self) -> Option<WouldBe> {
+        let detail = self.detail.iter().map(|(name, fact)| (*name, fact.as_str().to_owned())).collect();
+        self.dry.then(|| WouldBe { action: self.action.name(), resource: self.resource.to_string(), detail })
     }
 
     /// When, and in answer to what.

@@ -9,5 +9,5 @@
 mod event;
 mod fact;
 
-pub use event::{AuditEvent, Entry, Occasion, Outcome, Refusal, RequestId, RequestIdError};
+pub use event::{AuditEvent, Entry, Occasion, Outcome, Refusal, RequestId, RequestIdError, WouldBe};
 pub use fact::Fact;

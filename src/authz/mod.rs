@@ -60,6 +60,7 @@ pub struct Permit {
     action: Action,
     resource: Resource,
     policies: Vec<String>,
+    dry: bool,
 }
 
 /// What a decision depends on beside who, what and where.
@@ -162,7 +163,7 @@ impl Authz {
         }
         if decision.allowed {
             tracing::debug!(%caller, %action, %resource, policies, "allowed");
-            Ok(Permit { caller: caller.clone(), action, resource: resource.clone(), policies: decision.policies })
+            Ok(Permit { caller: caller.clone(), action, resource: resource.clone(), policies: decision.policies, dry: false })
         } else {
             tracing::info!(%caller, %action, %resource, policies, "denied");
             Err(denied(decision.policies))
@@ -171,6 +172,17 @@ impl Authz {
 }
 
 impl Permit {
+    /// The same permit for a dry run: what it allows is not done. An effect that is made from it does not commit.
+    #[must_use]
+    pub fn dry(self) -> Self {
+        Self { dry: true, ..self }
+    }
+
+    /// Whether it is for a dry run.
+    pub fn is_dry(&self) -> bool {
+        self.dry
+    }
+
     /// Who.
     pub fn caller(&self) -> &Caller {
         &self.caller

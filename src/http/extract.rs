@@ -9,6 +9,7 @@ use axum::http::{Request, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use super::query::DryRun;
 use crate::app::App;
 use crate::audit::RequestId;
 use crate::authz::Caller;
@@ -121,6 +122,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Context {
         let Some(request_id) = parts.extensions.get::<RequestId>().cloned() else {
             return Err(Problem::new(Reason::Internal.into()));
         };
-        Ok(Self { principal, request_id })
+        let dry_run = parts.extensions.get::<DryRun>().is_some();
+        Ok(Self { principal, request_id, dry_run })
     }
 }

@@ -4,6 +4,7 @@
 mod device;
 mod extract;
 mod hsm_metrics;
+mod idempotency;
 pub mod listener;
 mod local;
 mod metrics;
@@ -125,7 +126,7 @@ impl Listeners {
                 .with_state(service.clone())
         };
         let device = router(device::routes(), "device");
-        let backend = router(backend(&service), "backend");
+        let backend = router(backend(&service, Duration::from_millis(limits.request_ms)), "backend");
         let local = router(local::routes(metrics.clone()), "local");
         tokio::join!(
             listener::serve("device", self.device.0, Some(self.device.1), device, limits.clone(), stop.clone()),
@@ -135,11 +136,14 @@ impl Listeners {
     }
 }
 
-/// The routes of the back-end listener, from the outside in: who calls, what the document knows of the query, the handler.
-fn backend(service: &Arc<Service>) -> Router<Arc<Service>> {
+/// The routes of the back-end listener, from the outside in: who calls, what the document knows of the query, whether it was answered before,
+/// the handler.
+fn backend(service: &Arc<Service>, deadline: Duration) -> Router<Arc<Service>> {
     let (routes, api) = v1::routes().split_for_parts();
     let document = Arc::new(Document::of(&api));
+    let once = idempotency::Once { service: service.clone(), document: document.clone(), deadline };
     routes
+        .layer(middleware::from_fn_with_state(once, idempotency::once))
         .layer(middleware::from_fn_with_state(document.clone(), query::known))
         .layer(middleware::from_fn_with_state(service.clone(), identified))
         .layer(Extension(document))

@@ -6,11 +6,15 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema as _;
 
-use super::problem::Problem;
+use super::problem::{DryRunReport, Problem};
 use crate::ops::reason::Reason;
 
 /// Where a handler lists the reasons for which it refuses, beyond those of all.
 const REASONS: &str = "x-reasons";
+/// The parameter that asks for nothing but an answer.
+pub(super) const DRY_RUN: &str = "dry_run";
+/// The header that names a request (draft-ietf-httpapi-idempotency-key-header).
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// The members of a path item that are operations.
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
@@ -26,6 +30,8 @@ pub(super) struct Document {
 pub(super) struct Operation {
     /// Names of its query parameters.
     pub query: BTreeSet<String>,
+    /// Whether it takes an Idempotency-Key.
+    pub has_effect: bool,
 }
 
 impl Document {
@@ -44,9 +50,12 @@ impl Document {
             "mutualTLS": {"type": "mutualTLS", "description": "The certificate's only subjectAltName URI names the principal."},
         });
         json["components"]["schemas"]["Problem"] = serde_json::to_value(Problem::schema()).expect("a schema is made of texts");
+        json["components"]["schemas"]["DryRun"] = serde_json::to_value(DryRunReport::schema()).expect("a schema is made of texts");
         json["components"]["headers"] = json!({
             "X-Request-Id": {"description": "Leads to the request in log and audit log.", "required": true,
                 "schema": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}},
+            "Idempotency-Replayed": {"description": "The answer to an earlier request with the same Idempotency-Key.", "required": false,
+                "schema": {"const": "true"}},
             "Retry-After": {"description": "Seconds.", "required": true, "schema": {"type": "integer", "minimum": 1}},
         });
         let mut operations = BTreeMap::new();
@@ -75,8 +84,12 @@ impl Operation {
     fn of(operation: &Value) -> Self {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         let names = parameters.filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str().map(str::to_owned));
-        Self { query: names.collect() }
+        Self { query: names.collect(), has_effect: has_parameter(operation, IDEMPOTENCY_KEY) }
     }
+}
+
+fn has_parameter(operation: &Value, name: &str) -> bool {
+    operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == name)
 }
 
 /// Adds what every operation has: the refusals of all, and the headers.
@@ -91,6 +104,11 @@ fn complete(operation: &mut Value) {
     if operation.get("requestBody").is_some() {
         reasons.push(Reason::UnsupportedMediaType);
     }
+    let has_effect = has_parameter(operation, IDEMPOTENCY_KEY);
+    if has_effect {
+        reasons.extend([Reason::IdempotencyKeyReused, Reason::IdempotencyInProgress]);
+    }
+    let dry_run = has_parameter(operation, DRY_RUN);
     let mut by_status: BTreeMap<u16, Vec<Reason>> = BTreeMap::new();
     for reason in reasons {
         by_status.entry(reason.status()).or_default().push(reason);
@@ -99,6 +117,25 @@ fn complete(operation: &mut Value) {
     for response in responses.values_mut() {
         response["description"] = json!("Done.");
         header(response, "X-Request-Id");
+        if has_effect {
+            header(response, "Idempotency-Replayed");
+        }
+    }
+    if dry_run {
+        let report = json!({"$ref": "#/components/schemas/DryRun"});
+        match responses.get_mut("200") {
+            Some(done) => {
+                let schema = &mut done["content"]["application/json"]["schema"];
+                *schema = json!({"anyOf": [schema.take(), report]});
+                done["description"] = json!("Done; of a dry run, what would be done.");
+            }
+            None => {
+                let mut only =
+                    json!({"description": "A dry run: what would be done.", "content": {"application/json": {"schema": report}}});
+                header(&mut only, "X-Request-Id");
+                responses.insert("200".to_owned(), only);
+            }
+        }
     }
     for (status, reasons) in by_status {
         responses.insert(status.to_string(), refusal(status, &reasons));

@@ -1,10 +1,13 @@
 //! The only mapping from an operation's error to HTTP: RFC 9457 problem documents.
 
-use axum::Json;
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
+use crate::audit::WouldBe;
 use crate::ops::error::{OpError, Refusal, chain};
 use crate::ops::reason::Reason;
 
@@ -52,6 +55,34 @@ impl Problem {
     }
 }
 
+/// The answer to a dry run.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct DryRunReport {
+    /// Always true: anything else is a refusal.
+    permitted: bool,
+    /// What would be done; absent where all of it is done already, so that nothing would change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    /// To what: kind and id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    /// What the audit log would say of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    detail: BTreeMap<&'static str, String>,
+}
+
+impl DryRunReport {
+    fn of(would_be: WouldBe) -> Self {
+        Self { permitted: true, action: Some(would_be.action), resource: Some(would_be.resource), detail: would_be.detail }
+    }
+
+    /// Nothing would change.
+    pub(super) fn nothing() -> Self {
+        Self { permitted: true, action: None, resource: None, detail: BTreeMap::new() }
+    }
+}
+
 /// Beside an answer that is no success and says itself what is wrong, in a form of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OwnWords;
@@ -80,6 +111,7 @@ impl IntoResponse for OpError {
                 tracing::warn!(reason = reason.code(), error = %chain(source.as_ref()), "unavailable");
                 Problem::new(reason.into()).into_response()
             }
+            Self::DryRun(would_be) => (Extension(OwnWords), Json(DryRunReport::of(*would_be))).into_response(),
             Self::Internal { doing, source } => {
                 tracing::error!(doing, error = %chain(source.as_ref()), "internal error");
                 Problem::new(Reason::Internal.into()).into_response()

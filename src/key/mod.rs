@@ -1,6 +1,7 @@
 //! Managed keys: the states of a version, what each allows, and how long. Pure; of the HSM's crate it names the words alone
 //! ([`tillward_hsm::managed`], itself pure), because a label on the token and a row in the database have to mean the same key.
 
+pub mod jwk;
 mod period;
 mod state;
 

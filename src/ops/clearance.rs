@@ -10,7 +10,7 @@ use super::enrol::level_of;
 use super::error::{OpError, Refusal};
 use super::read_device::{load_device, not_active};
 use super::reason::Reason;
-use super::refuse;
+use super::{for_real, refuse};
 use crate::app::App;
 use crate::attestation::appraisal::Tier;
 use crate::attestation::challenge::Target;
@@ -62,9 +62,13 @@ pub async fn give_clearance(app: &App, context: &Context, body: &ClearanceBody) 
     let permit = demand(app, context, permit, &[DesignKey::AttestationSigning]).await?;
     if fresh_result(app, &row).await?.is_none() {
         let mut refusal = Refusal::from(Reason::AttestationStale);
-        refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);
+        // Signing one is a use of a key.
+        if !context.dry_run {
+            refusal.challenge = Some(signed_challenge(app, Target::Attest(&row.id), row.ikid, &row.level).await?);
+        }
         return Err(refuse(app, context, permit, refusal).await);
     }
+    let permit = for_real(permit)?;
     let random: [u8; 16] =
         app.hsm.random(16).await?.try_into().map_err(|_| OpError::internal("drawing a clearance id", "the HSM gave another length"))?;
     let id = ClearanceId(random);

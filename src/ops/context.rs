@@ -14,6 +14,8 @@ pub struct Context {
     pub principal: Option<Caller>,
     /// The request's id, for audit and logs.
     pub request_id: RequestId,
+    /// Whether it only asks what would be done: permits are dry then, and what is dry does not commit.
+    pub dry_run: bool,
 }
 
 impl Context {
@@ -24,7 +26,7 @@ impl Context {
     pub fn of_the_service() -> Result<Self, OpError> {
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).map_err(|error| OpError::internal("making a request id", error))?;
-        Ok(Self { principal: None, request_id: RequestId::from_random(random) })
+        Ok(Self { principal: None, request_id: RequestId::from_random(random), dry_run: false })
     }
 
     /// Now, in answer to this request.

@@ -7,8 +7,8 @@ use super::context::Context;
 use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
-use super::refuse;
 use super::register_terminal::load_terminal;
+use super::{for_real, refuse};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::authz::Action;
@@ -34,9 +34,11 @@ pub struct CreatedActivation {
     pub id: ActivationId,
     /// The terminal.
     pub terminal: TerminalId,
-    /// The code, in groups of four.
+    /// The code, in groups of four. Shown once: not in an answer that is given again.
+    #[schema(required = false)]
     pub code: String,
-    /// What a QR picture holds.
+    /// What a QR picture holds. Shown once.
+    #[schema(required = false)]
     pub qr: String,
     /// Until when, RFC 3339.
     #[schema(schema_with = schema::time)]
@@ -60,6 +62,7 @@ pub async fn create_activation(app: &App, context: &Context, body: &ActivationBo
         return Err(refuse(app, context, permit, Reason::TerminalOccupied).await);
     }
     let permit = demand(app, context, permit, &[DesignKey::ActivationMac]).await?;
+    let permit = for_real(permit)?;
     let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let mut tx = app.store.begin().await?;
     let supersedes = tx.open_activation(&fresh.row).await?;

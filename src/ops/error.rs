@@ -5,6 +5,7 @@ use tillward_hsm::{Fault, HsmError};
 use super::reason::Reason;
 use crate::attestation::challenge::ChallengeError;
 use crate::attestation::evidence::EvidenceError;
+use crate::audit::WouldBe;
 use crate::store::StoreError;
 
 /// Why an operation did not happen.
@@ -21,6 +22,9 @@ pub enum OpError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A dry run: it would have been done.
+    #[error("a dry run: {} would have been done", .0.action)]
+    DryRun(Box<WouldBe>),
     /// A defect or a corrupt row: the caller is told a request id and nothing else.
     #[error("internal: {doing}")]
     Internal {
@@ -32,7 +36,7 @@ pub enum OpError {
 }
 
 /// A refusal with what the caller may know of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     /// The stable reason.
     pub reason: Reason,
@@ -71,7 +75,7 @@ impl OpError {
         match self {
             Self::Refused(refusal) => refusal.reason,
             Self::Unavailable { reason, .. } => *reason,
-            Self::Internal { .. } => Reason::Internal,
+            Self::Internal { .. } | Self::DryRun(_) => Reason::Internal,
         }
     }
 }
@@ -132,6 +136,7 @@ impl From<HsmError> for OpError {
 impl From<StoreError> for OpError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::DryRun(would_be) => Self::DryRun(would_be),
             StoreError::Unavailable(_) => Self::Unavailable { reason: Reason::StoreUnavailable, source: error.into() },
             other => Self::internal("asking the database", other),
         }

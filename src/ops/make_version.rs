@@ -12,8 +12,8 @@ use tillward_hsm::Generated;
 use super::context::Context;
 use super::error::OpError;
 use super::reason::Reason;
-use super::refuse;
 use super::usable_key::key_ref;
+use super::{for_real, refuse};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Permit;
@@ -49,6 +49,7 @@ pub(super) async fn finish(
     key: &store::Key,
     version: &KeyVersion,
 ) -> Result<KeyVersion, OpError> {
+    let permit = for_real(permit)?;
     // Step 2.
     let Generated { record, escrow } = app.hsm.generate_key(&key_ref(key, version.version), key.shape.exportable).await?;
     // Step 3.

@@ -53,9 +53,19 @@ mod enrol;
 mod enrolment_parameters;
 mod execute_plan;
 mod issue_certificate;
+mod key_decrypt;
+mod key_encrypt;
+mod key_mac;
+mod key_sign;
+mod key_unwrap;
+mod key_verify;
+mod key_verify_mac;
+mod key_wrap;
+mod kms;
 mod list_devices;
 mod list_plans;
 mod propose_plan;
+mod random;
 mod read_activation;
 mod read_audit;
 mod read_device;
@@ -63,6 +73,7 @@ mod read_hsm;
 mod read_keys;
 mod read_plan;
 mod read_policy;
+mod read_public_key;
 pub(crate) mod reconcile;
 mod register_merchant;
 mod register_terminal;
@@ -91,12 +102,22 @@ pub use enrol::enrol;
 pub use enrolment_parameters::enrolment_parameters;
 pub(crate) use enrolment_parameters::{transport_keys, transport_kind};
 pub use execute_plan::{Executed, ExecutionBody, execute_plan};
+pub use key_decrypt::{DecryptBody, Plain, key_decrypt, key_decrypt_batch};
+pub use key_encrypt::{EncryptBody, Encrypted, key_encrypt, key_encrypt_batch};
+pub use key_mac::{Mac, MacBody, key_mac, key_mac_batch};
 pub use key_schedule::{KeyWork, do_key_work};
+pub use key_sign::{SignBody, Signed, key_sign, key_sign_batch};
+pub use key_unwrap::{UnwrapBody, Unwrapped, key_unwrap, key_unwrap_batch};
+pub use key_verify::{Verdict, VerifyBody, key_verify, key_verify_batch};
+pub use key_verify_mac::{VerifyMacBody, key_verify_mac, key_verify_mac_batch};
+pub use key_wrap::{WrapBody, Wrapped, key_wrap, key_wrap_batch};
+pub use kms::{Batch, BatchAnswer};
 pub use list_devices::{DevicePage, DeviceQuery, list_devices};
 pub use list_keys::{KeyPage, KeyQuery, list_keys};
 pub use list_plans::{PlanPage, PlanQuery, list_plans};
 pub use plan::{ApprovalView, PlanView};
 pub use propose_plan::{PlanBody, Proposed, propose_plan};
+pub use random::{Random, RandomBody, random};
 pub use read_activation::{Activation, read_activation};
 pub use read_audit::{AuditPage, AuditQuery, read_audit};
 pub use read_device::{Device, read_device};
@@ -105,6 +126,7 @@ pub use read_key::{ManagedKey, VersionView, read_key};
 pub use read_keys::{KeyInventory, read_keys};
 pub use read_plan::{read_plan, read_plan_bundle};
 pub use read_policy::{PolicyLine, PolicyReport, read_policy};
+pub use read_public_key::{Jwks, PublicKeyView, VersionQuery, read_jwks, read_key_jwks, read_public_key};
 pub use reconcile_keys::{Reconciliation, reconcile_keys};
 pub use register_merchant::{Merchant, MerchantBody, read_merchant, register_merchant};
 pub use register_terminal::{Terminal, TerminalBody, read_terminal, register_terminal};
@@ -125,7 +147,7 @@ pub use verify_mac::{Verified, verify_mac};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
-use crate::audit::{AuditEvent, Refusal as AuditRefusal};
+use crate::audit::{AuditEvent, Refusal as AuditRefusal, WouldBe};
 use crate::authz::{Action, Caller, Circumstances, Permit, Resource};
 use context::Context;
 use error::{OpError, Refusal};
@@ -151,12 +173,17 @@ async fn authorize_as(
     now: Circumstances,
 ) -> Result<Permit, OpError> {
     match app.authz.authorize(caller, action, resource, now) {
-        Ok(permit) => Ok(permit),
+        Ok(permit) => Ok(if context.dry_run { permit.dry() } else { permit }),
         Err(denied) => {
             app.store.record(AuditRefusal::denied(&denied, &context.occasion(app))).await?;
             Err(Reason::NotPermitted.into())
         }
     }
+}
+
+/// Where an operation begins to use the token: a dry run ends here. Those that only write end at their commit, with all of it tried.
+fn for_real(permit: Permit) -> Result<Permit, OpError> {
+    if permit.is_dry() { Err(OpError::DryRun(Box::new(WouldBe::from(&permit)))) } else { Ok(permit) }
 }
 
 /// Refuses what a permit allowed: wrong proof, wrong state. The refusal is in the audit log before the caller hears of it.

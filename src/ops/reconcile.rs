@@ -51,12 +51,13 @@ pub(crate) async fn restored(store: &Store, hsm: &Hsm, acquirers: &[Acquirer]) -
     Ok(None)
 }
 
-/// Removes uses of challenges that have long expired.
+/// Removes uses of challenges and kept answers that have expired.
 pub(crate) async fn purge(app: &App) -> Result<(), OpError> {
     let context = Context::of_the_service()?;
     let permit = authorize(app, &context, &Caller::System("reconcile"), Action::PurgeExpired, &Resource::service()).await?;
     let mut tx = app.store.begin().await?;
     let purged = tx.purge_challenges(app.clock.now()).await?;
-    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("purged", purged)).await?;
+    let answers = tx.purge_idempotency(app.clock.now()).await?;
+    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("purged", purged).with("answers", answers)).await?;
     Ok(())
 }

@@ -8,9 +8,9 @@ use super::create_activation::{CreatedActivation, FreshActivation};
 use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
-use super::refuse;
 use super::register_terminal::load_terminal;
 use super::stop_reason::ReasonBody;
+use super::{for_real, refuse};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::authz::Action;
@@ -33,6 +33,7 @@ pub struct Replaced {
 pub async fn replace_device(app: &App, context: &Context, terminal: &TerminalId, body: &ReasonBody) -> Result<Replaced, OpError> {
     let (terminal, permit) = load_terminal(app, context, terminal, Action::ReplaceDevice).await?;
     let permit = demand(app, context, permit, &[DesignKey::ActivationMac]).await?;
+    let permit = for_real(permit)?;
     let fresh = FreshActivation::make(app, &terminal.id, &terminal.acquirer).await?;
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;

@@ -5,7 +5,7 @@ use tillward_hsm::{KeyName, KeyRef, Purpose};
 use super::context::Context;
 use super::error::{OpError, Refusal};
 use super::reason::Reason;
-use super::{authorize, refuse, turn_away};
+use super::{authorize, for_real, refuse, turn_away};
 use crate::app::App;
 use crate::authz::{Action, Permit, Resource};
 use crate::clock::UnixTime;
@@ -59,6 +59,7 @@ pub(super) async fn usable_key(
         Ok(version) => version,
         Err(refusal) => return Err(refuse(app, context, permit, refusal).await),
     };
+    let permit = for_real(permit)?;
     // Only what has a limit is counted: no other use writes.
     if asked == Use::Protect && version.uses_limit.is_some() && !app.store.count_uses(&key.name, version.version, uses).await? {
         return Err(refuse(app, context, permit, Reason::KeyLimit).await);

@@ -92,6 +92,9 @@ impl Tx {
         if self.failed {
             return Err(StoreError::Refused(Cause::new("a statement of this transaction failed")));
         }
+        if let Some(would_be) = entries.iter().find_map(Entry::would_be) {
+            return Err(StoreError::DryRun(Box::new(would_be)));
+        }
         // Last, because on PostgreSQL it is where one transaction waits for another.
         self.insert_entries(entries).await?;
         self.link.commit().await.map_err(|error| StoreError::of("audit", &error))

@@ -1,5 +1,6 @@
 //! What can go wrong with the database, named by what the caller can do about it.
 
+use crate::audit::WouldBe;
 use std::fmt;
 
 /// A failure of the store. It names constraints, tables and columns, never a value that was to be stored.
@@ -27,6 +28,9 @@ pub enum StoreError {
     /// The database refused a change by a check or a trigger: a defect of the service.
     #[error("the database refused the change")]
     Refused(#[source] Cause),
+    /// A dry run ends here: nothing was written.
+    #[error("a dry run: nothing was written")]
+    DryRun(Box<WouldBe>),
     /// The database cannot be opened or brought up to date.
     #[error("the database cannot be opened")]
     Open(#[source] Cause),

@@ -16,6 +16,7 @@ mod db;
 mod derivation;
 mod device;
 mod error;
+mod idempotency;
 mod key;
 mod key_version;
 mod merchant;
@@ -36,6 +37,7 @@ pub use crl::Crl;
 pub use db::{Db, Link, Reads, Tx};
 pub use device::{Device, DeviceFilter, SealedSecret};
 pub use error::{Cause, StoreError};
+pub use idempotency::{Reservation, Reserved};
 pub use key::{Key, KeyFilter};
 pub use key_version::{Dependants, KeyVersion, Made, Times};
 pub use merchant::Merchant;
@@ -86,7 +88,11 @@ impl Store {
     /// The entry was not written, and the answer that it is about must not be given: [`StoreError::Unavailable`] when the
     /// database fails or too many entries wait.
     pub async fn record(&self, entry: impl Into<Entry>) -> Result<(), StoreError> {
-        self.recorder.record(entry.into()).await
+        let entry = entry.into();
+        match entry.would_be() {
+            Some(would_be) => Err(StoreError::DryRun(Box::new(would_be))),
+            None => self.recorder.record(entry).await,
+        }
     }
 
     /// Whether the database answers, and begins a transaction.

@@ -29,3 +29,6 @@ mod profile;
 #[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
 #[path = "flow/refusals.rs"]
 mod refusals;
+#[expect(clippy::duplicate_mod, reason = "the suite is the same, the module is another")]
+#[path = "softhsm/separation.rs"]
+mod separation;

@@ -124,7 +124,7 @@ async fn hosts_know_each_others_keys_and_a_key_that_one_destroys_is_unknown_to_t
         let destroyed = approved(&plan(Deed::DestroyKey(key.clone()), "urn:tillward:o:olaf"), &OFFICERS[1..]);
         one.destroy_key(key, &destroyed).await.expect("destroys");
         let gone = used(&other, key).await;
-        assert_eq!(gone.as_ref().expect_err("destroyed").fault(), Fault::Caller, "it opens no breaker");
+        assert_eq!(gone.as_ref().expect_err("destroyed").fault(), Fault::Caller, "it opens no breaker: {gone:?}");
         assert!(matches!(refusal(gone), Refusal::UnknownKey { .. }), "{}", key.label());
         assert!(matches!(refusal(used(&one, key).await), Refusal::UnknownKey { .. }), "{}", key.label());
         let read = refusal(other.read_key(key).await);
@@ -165,25 +165,26 @@ async fn who_asks_for_hundreds_of_keys_that_are_not_there_does_not_stop_the_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_that_make_the_same_key_at_once_leave_one_key() {
+async fn two_hosts_of_a_service_that_make_the_same_key_at_once_leave_one_key() {
     let Some(token) = Token::with_keys(MODULE).await else { return };
-    let (one, other) = (token.start().await, token.start().await);
-    for number in 0..5 {
+    let hsm = Hsm::start(HsmConfig { hosts: 2, ..token.config() }).await.expect("ready");
+    for number in 0..8 {
         let key = key(&format!("race-{number}"), Purpose::Sign, KeyAlgorithm::EcP256);
-        let (first, second) = tokio::join!(one.generate_key(&key, false), other.generate_key(&key, false));
-        // One of them may have been told to come again, and does.
-        let mut made = Vec::new();
-        for (hsm, result) in [(&one, first), (&other, second)] {
-            made.push(match result {
-                Ok(made) => made,
-                Err(_) => hsm.generate_key(&key, false).await.expect("comes again"),
-            });
+        let (one, other) = tokio::join!(hsm.generate_key(&key, false), hsm.generate_key(&key, false));
+        let (one, other) = (one.expect("makes or finds it"), other.expect("makes or finds it"));
+        assert_eq!(one.record.fingerprint, other.record.fingerprint);
+        assert!(one.record.created != other.record.created, "one of them made it");
+        let uses: Vec<_> = (0..8)
+            .map(|_| {
+                let (hsm, key) = (hsm.clone(), key.clone());
+                tokio::spawn(async move { hsm.key_sign(&key, SignatureScheme::Es256, vec![7; 32]).await })
+            })
+            .collect();
+        for used in uses {
+            used.await.expect("joins").expect("both hosts sign with it");
         }
-        assert_eq!(made[0].record.fingerprint, made[1].record.fingerprint);
-        assert_eq!(one.read_key(&key).await.expect("one key").record.fingerprint, made[0].record.fingerprint);
     }
-    one.shutdown().await;
-    other.shutdown().await;
+    hsm.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

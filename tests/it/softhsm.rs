@@ -20,3 +20,4 @@ pub(crate) mod once;
 mod profile;
 #[path = "flow/refusals.rs"]
 mod refusals;
+mod separation;

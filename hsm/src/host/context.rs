@@ -1,6 +1,6 @@
 //! One generation of the host's view of the token: sessions, handles, capabilities. A recovery makes the next one.
 
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
@@ -10,6 +10,7 @@ use cryptoki::slot::Slot;
 
 use super::fault::{self, Fault};
 use super::object;
+use super::objects::{Objects, Turn};
 use super::pool::{Pool, Session};
 use super::ring::Ring;
 use super::templates;
@@ -26,8 +27,7 @@ pub(super) struct Context {
     pub(super) pool: Pool,
     /// Holds the login and the session copies. Never lent, closed last: closing the last session logs the process out.
     pub(super) anchor: Mutex<Session>,
-    /// Find is read, making and destroying token objects is write: SoftHSM 2.6.1 loses one key in five otherwise (softhsm/SoftHSMv2#573).
-    pub(super) objects: RwLock<()>,
+    pub(super) objects: Arc<Objects>,
 }
 
 impl Context {
@@ -43,22 +43,18 @@ impl Context {
     }
 
     /// Held while objects are searched.
-    pub(super) fn searching(&self, session: &Session) -> RwLockReadGuard<'_, ()> {
-        session.pause(|| self.objects.read().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn searching(&self, session: &Session) -> Turn<'_> {
+        session.pause(|| self.objects.turn())
     }
 
-    /// The same, where nobody makes or destroys an object just now.
-    pub(super) fn try_searching(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        match self.objects.try_read() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// The same, where nobody else searches, makes or destroys just now.
+    pub(super) fn try_searching(&self) -> Option<Turn<'_>> {
+        self.objects.try_turn()
     }
 
     /// Held while a token object is made or destroyed.
-    pub(super) fn changing(&self, session: &Session) -> RwLockWriteGuard<'_, ()> {
-        session.pause(|| self.objects.write().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn changing(&self, session: &Session) -> Turn<'_> {
+        session.pause(|| self.objects.turn())
     }
 
     /// Whether the token really works: a signature of a token key, verified in software. The calls that are usually taken for a

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{AttributeType, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::UserType;
 
 use super::context::Context;
@@ -177,16 +177,18 @@ pub(super) fn generate(
     Ok((private, Some(public)))
 }
 
-/// Generate, read back, prove. What fails is destroyed again.
+/// Generate, read back, prove. What fails is destroyed again, half a pair too: it is found by the id that was drawn for it.
 pub(super) fn make(session: &Session, profile: &Profile, design: &Design) -> Result<Key, Fault> {
     let id = session.generate_random_vec(16)?;
-    let (handle, public) = generate(session, profile, design, &id)?;
-    let made = accept(session, profile, design, &id, handle, public);
+    let made = generate(session, profile, design, &id)
+        .map_err(Fault::from)
+        .and_then(|(handle, public)| accept(session, profile, design, &id, handle, public));
     if made.is_err() {
-        for object in [Some(handle), public].into_iter().flatten() {
-            if let Err(error) = session.destroy_object(object) {
-                tracing::error!(label = design.label, code = fault::code(&error), "a key that failed could not be destroyed");
-            }
+        let destroyed = session
+            .find_objects(&[Attribute::Token(true), Attribute::Id(id)])
+            .and_then(|objects| objects.into_iter().try_for_each(|object| session.destroy_object(object)));
+        if let Err(error) = destroyed {
+            tracing::error!(label = design.label, code = fault::code(&error), "a key that failed could not be destroyed");
         }
     }
     made

@@ -15,6 +15,7 @@ use super::fault;
 use super::gate::{Gate, Inside};
 use super::logins::Logins;
 use super::module::RefusedPin;
+use super::objects::Objects;
 use super::pool::Counters;
 use super::view::View;
 use super::watchdog::Beat;
@@ -74,6 +75,7 @@ pub(super) struct Host {
     rung: Condvar,
     pub(super) refused_pin: Mutex<Option<RefusedPin>>,
     pub(super) logins: Logins,
+    pub(super) objects: Arc<Objects>,
     /// Public keys that this process has worked with, by label.
     pub(super) known: Mutex<BTreeMap<String, Vec<u8>>>,
     /// Why the last step that did not help did not.
@@ -94,6 +96,7 @@ impl Host {
             })
         });
         Self {
+            objects: Arc::new(Objects::new(logins.file())),
             logins,
             beat: Beat::new(if args.ceremony { CEREMONY } else { args.stuck.saturating_mul(KEEPER) }),
             began: Instant::now(),

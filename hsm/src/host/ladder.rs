@@ -59,6 +59,12 @@ impl Host {
         Ok(())
     }
 
+    /// Looks for the keys, when no other host makes one.
+    fn load(&self, session: &Session) -> Result<(ring::Ring, Vec<Finding>), Error> {
+        let _turn = self.beat.pause(|| self.objects.turn());
+        ring::load(session)
+    }
+
     fn next_generation(&self) -> u64 {
         let mut view = lock(&self.view);
         view.generation = view.generation.saturating_add(1);
@@ -74,7 +80,7 @@ impl Host {
         if !Context::is_logged_in(&session)? {
             return Err(Error::Pkcs11(RvError::UserNotLoggedIn, Function::GetSessionInfo));
         }
-        let (ring, findings) = ring::load(&session)?;
+        let (ring, findings) = self.load(&session)?;
         // Keys that were there and are not: the token is away and says nothing, or shows a part of itself.
         if context.ring.keys().any(|key| ring.get(&key.design.label).is_err()) {
             return Err(Error::Pkcs11(RvError::ObjectHandleInvalid, Function::FindObjects));
@@ -177,7 +183,7 @@ impl Host {
         };
 
         let session = pool.aside().map_err(failed("token"))?;
-        let (mut ring, found) = ring::load(&session).map_err(failed("keys"))?;
+        let (mut ring, found) = self.load(&session).map_err(failed("keys"))?;
         findings.extend(found);
         self.is_the_same(&ring)?;
         profile.session_copies = copy_hot_keys(&anchor, &mut ring);
@@ -191,7 +197,7 @@ impl Host {
         findings.extend(prove::ecdh(&session, &mut profile, &ring));
         drop(session);
         let anchor = Mutex::new(anchor);
-        let context = Context { module, slot, token, profile, ring, pool, anchor, objects: std::sync::RwLock::default() };
+        let context = Context { module, slot, token, profile, ring, pool, anchor, objects: self.objects.clone() };
         let session = context.pool.aside().map_err(failed("token"))?;
         context.canary(&session).map_err(failed("canary"))?;
         Ok(context)

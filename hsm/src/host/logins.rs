@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::uri::Pkcs11Uri;
@@ -16,7 +17,7 @@ const LONGEST: usize = 8 * 1024;
 
 /// The shared file; without one, this process keeps its own counsel.
 #[derive(Default)]
-pub(super) struct Logins(Option<File>);
+pub(super) struct Logins(Option<Arc<File>>);
 
 /// What is known of a PIN file that is about to be tried.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,12 +39,17 @@ pub(super) struct Turn<'l> {
 impl Logins {
     /// A file that is there. Opened before the process hides its own descriptors.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        File::options().read(true).write(true).open(path).map(|file| Self(Some(file)))
+        File::options().read(true).write(true).open(path).map(|file| Self(Some(Arc::new(file))))
+    }
+
+    /// The file itself, for what else one host does at a time.
+    pub(super) fn file(&self) -> Option<Arc<File>> {
+        self.0.clone()
     }
 
     /// Waits for this host's turn; `waiting` is called meanwhile. Who has it is inside `C_Login`, and is ended if it hangs there.
     pub(super) fn turn(&self, uri: &Pkcs11Uri, waiting: impl Fn()) -> Turn<'_> {
-        let file = self.0.as_ref();
+        let file = self.0.as_deref();
         while file.is_some_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))) {
             waiting();
             std::thread::sleep(PAUSE);

@@ -20,6 +20,7 @@ mod managed;
 mod mark;
 mod module;
 mod object;
+mod objects;
 mod phone;
 mod pool;
 mod profile;

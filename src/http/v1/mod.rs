@@ -12,6 +12,7 @@ mod activations;
 mod devices;
 mod dukpt;
 mod keys;
+mod kms;
 mod merchants;
 mod plans;
 mod policies;
@@ -23,10 +24,12 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::openapi::{DRY_RUN, IDEMPOTENCY_KEY};
 use crate::ops::error::OpError;
 use crate::service::Service;
 
@@ -57,6 +60,26 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(service::read_keys))
         .routes(routes!(service::read_hsm))
         .routes(routes!(service::read_openapi))
+        .routes(routes!(kms::key_sign))
+        .routes(routes!(kms::key_sign_batch))
+        .routes(routes!(kms::key_verify))
+        .routes(routes!(kms::key_verify_batch))
+        .routes(routes!(kms::key_mac))
+        .routes(routes!(kms::key_mac_batch))
+        .routes(routes!(kms::key_verify_mac))
+        .routes(routes!(kms::key_verify_mac_batch))
+        .routes(routes!(kms::key_encrypt))
+        .routes(routes!(kms::key_encrypt_batch))
+        .routes(routes!(kms::key_decrypt))
+        .routes(routes!(kms::key_decrypt_batch))
+        .routes(routes!(kms::key_wrap))
+        .routes(routes!(kms::key_wrap_batch))
+        .routes(routes!(kms::key_unwrap))
+        .routes(routes!(kms::key_unwrap_batch))
+        .routes(routes!(kms::random))
+        .routes(routes!(kms::read_public_key))
+        .routes(routes!(kms::read_key_jwks))
+        .routes(routes!(kms::read_jwks))
         .routes(routes!(policies::read_policy))
         .routes(routes!(plans::list_plans, plans::propose_plan))
         .routes(routes!(plans::read_plan))
@@ -72,11 +95,27 @@ fn created<T: Serialize>(value: T) -> impl IntoResponse {
     (StatusCode::CREATED, axum::Json(value))
 }
 
+/// The parameter of what policy could refuse: only say whether it would be done.
+struct DryRun;
+
+impl IntoParams for DryRun {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = ObjectBuilder::new().schema_type(Type::Boolean).build();
+        let words =
+            "Ask for permission, look at the state, change nothing and use no key: 200 and what would be done, or the same refusal.";
+        vec![ParameterBuilder::new().name(DRY_RUN).parameter_in(ParameterIn::Query).description(Some(words)).schema(Some(schema)).build()]
+    }
+}
+
 /// The parameters of what has an effect.
 struct Effect;
 
 impl IntoParams for Effect {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        Vec::new()
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema =
+            ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(?:[A-Za-z0-9_-]{1,64}|\"[A-Za-z0-9_-]{1,64}\")$")).build();
+        let words = "Asked again with the same key and the same content, it gives the same answer and has no second effect. For 24 hours.";
+        let key = ParameterBuilder::new().name(IDEMPOTENCY_KEY).parameter_in(ParameterIn::Header).description(Some(words));
+        [vec![key.schema(Some(schema)).build()], DryRun::into_params(place)].concat()
     }
 }

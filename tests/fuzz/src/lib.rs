@@ -25,10 +25,14 @@ pub mod wire;
 
 #[path = "../../../hsm/src/approval.rs"]
 pub mod approval;
+#[path = "../../../hsm/src/block.rs"]
+pub mod block;
 #[path = "../../../hsm/src/derivation.rs"]
 pub mod derivation;
 #[path = "../../../hsm/src/error.rs"]
 pub mod error;
+#[path = "../../../hsm/src/escrow.rs"]
+pub mod escrow;
 #[path = "../../../hsm/src/frame.rs"]
 mod frame;
 #[path = "../../../hsm/src/keyblock.rs"]
@@ -43,6 +47,8 @@ mod managed_op;
 pub mod model;
 #[path = "../../../hsm/src/op.rs"]
 mod op;
+#[path = "../../../hsm/src/partner.rs"]
+pub mod partner;
 #[path = "../../../hsm/src/plan.rs"]
 pub mod plan;
 #[path = "../../../hsm/src/uri.rs"]

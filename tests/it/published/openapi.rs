@@ -39,7 +39,7 @@ fn every_operation_has_a_name_of_its_own_an_answer_and_its_refusals() {
         assert!(names.insert(name), "{name} twice");
         assert!(operation["summary"].is_string(), "{method} {path} does not say what it does");
         let responses = operation["responses"].as_object().expect("responses");
-        assert_eq!(responses.keys().filter(|status| status.starts_with('2')).count(), 1, "{method} {path}");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
         for status in ["400", "403", "408", "413", "500", "503"] {
             assert!(responses.contains_key(status), "{method} {path} does not say {status}");
         }

@@ -1,5 +1,6 @@
 //! Keys on their way to and from partners, over each of the modules: what a partner's own software makes of them.
 
+use sha2::{Digest as _, Sha256};
 use tillward_hsm::{AcquirerKeys, BdkId, Deed, Hsm, HsmConfig, HsmError, KekRef, KeyRef, MadeKek, Refusal};
 
 use super::MODULE;
@@ -127,5 +128,79 @@ async fn a_bdk_leaves_in_a_block_that_the_acquirer_opens() {
     let approved = quorum::approved(Deed::ExportKey(pin.clone(), under.clone()));
     let blob = hsm.export_key(&pin, &under, escrow(), &approved).await.expect("leaves");
     assert_eq!(partner::unwrap(&bare, &blob), Some(opened.key));
+    hsm.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exportable_key_works_like_the_one_that_the_partner_got() {
+    let Some(exchange) = Exchange::new().await else { return };
+    let (_, shared) = exchange.make_kek("kek:bank:1:key-block").await;
+    let hsm = exchange.start().await;
+    let under = kek("kek:bank:1:key-block");
+    for (label, attributes) in
+        [("key:receipts:3:mac:aes-256", "M6AC03"), ("key:receipts:101:mac:aes-128", "M6AC00"), ("key:cards:1:encrypt:aes-256", "D0AB01")]
+    {
+        let key = key(label);
+        let made = hsm.generate_key(&key, true).await.unwrap_or_else(|error| panic!("{label}: {error}"));
+        let flag = |name: &str| made.record.attributes.get(name).copied();
+        assert_eq!((flag("SENSITIVE"), flag("EXTRACTABLE"), flag("MODIFIABLE")), (Some(true), Some(false), Some(false)), "{label}");
+        assert!(flag("LOCAL") != Some(true) && flag("NEVER_EXTRACTABLE") != Some(true), "{label} says that it never left");
+        let escrow = made.escrow.clone().expect("an escrow block");
+        let told = hsm.generate_key(&key, true).await.expect("tells of it");
+        assert!(told.escrow.is_none() && !told.record.created, "{label} has a second escrow block");
+
+        let approved = quorum::approved(Deed::ExportKey(key.clone(), under.clone()));
+        let block = hsm.export_key(&key, &under, escrow, &approved).await.expect("leaves");
+        let opened = partner::open_block(&shared, &block).expect("the MAC verifies");
+        assert_eq!((opened.attributes.as_str(), opened.label.as_deref()), (attributes, Some(label)));
+        assert_eq!(Some(partner::kcv(&opened.key)), made.record.kcv, "{label}");
+        if label.contains("mac") {
+            let mac = hsm.key_mac(&key, b"a receipt".to_vec()).await.expect("MACs");
+            assert_eq!(mac, crate::software::cmac(&opened.key, b"a receipt"), "{label}");
+        } else {
+            let sealed = hsm.key_encrypt(&key, b"order 7".to_vec(), b"a card").await.expect("encrypts");
+            assert_eq!(*hsm.key_decrypt(&key, b"order 7".to_vec(), sealed).await.expect("decrypts"), b"a card");
+        }
+    }
+    hsm.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partners_key_comes_in_and_does_what_its_header_says() {
+    let Some(exchange) = Exchange::new().await else { return };
+    let (_, shared) = exchange.make_kek("kek:bank:1:key-block").await;
+    let (_, bare) = exchange.make_kek("kek:bank:1:kwp").await;
+    let hsm = exchange.start().await;
+    let (long, short) = ([0x42; 32], [0x43; 16]);
+    for (label, under, content, material) in [
+        (
+            "key:theirs:1:mac:aes-256",
+            "kek:bank:1:key-block",
+            partner::make_block(&shared, "M6AC01", Some("key:theirs:1:mac:aes-256"), &long),
+            &long[..],
+        ),
+        ("key:theirs:2:mac:aes-128", "kek:bank:1:key-block", partner::make_block(&shared, "M6AC00", None, &short), &short[..]),
+        ("key:theirs:1:mac:aes-128", "kek:bank:1:kwp", partner::wrap(&bare, &short), &short[..]),
+        ("key:theirs:3:mac:aes-256", "kek:bank:1:kwp", partner::wrap(&bare, &long), &long[..]),
+    ] {
+        let (key, under) = (key(label), kek(under));
+        let approved = quorum::approved(Deed::ImportKey(key.clone(), under.clone(), Sha256::digest(&content).into()));
+        let made = hsm.import_key(&key, &under, content.clone(), &approved).await.unwrap_or_else(|error| panic!("{label}: {error}"));
+        assert_eq!((made.record.kcv, made.escrow), (Some(partner::kcv(material)), None), "{label}");
+        let flag = |name: &str| made.record.attributes.get(name).copied();
+        assert_eq!((flag("SENSITIVE"), flag("EXTRACTABLE"), flag("MODIFIABLE")), (Some(true), Some(false), Some(false)), "{label}");
+        assert_ne!(flag("LOCAL"), Some(true), "{label} was not made here");
+        let mac = hsm.key_mac(&key, b"a receipt".to_vec()).await.expect("MACs");
+        assert_eq!(mac, crate::software::cmac(material, b"a receipt"), "{label}");
+        assert_eq!(hsm.read_key(&key).await.expect("reads").record.bits, if material.len() == 32 { 256 } else { 128 });
+        let again = refusal(hsm.import_key(&key, &under, content, &approved).await);
+        assert!(matches!(again, Refusal::KeyDiffers { .. }), "{again}");
+    }
+    hsm.shutdown().await;
+
+    // Another host, which finds them when it starts.
+    let hsm = exchange.start().await;
+    let mac = hsm.key_mac(&key("key:theirs:1:mac:aes-128"), b"a receipt".to_vec()).await.expect("MACs");
+    assert_eq!(mac, crate::software::cmac(&short, b"a receipt"));
     hsm.shutdown().await;
 }

@@ -33,8 +33,11 @@ pub(in crate::host) fn exchange(host: &Host, context: &Context, session: &Sessio
 
 /// A key that can travel at all, whoever approved it.
 fn traveller(key: &KeyRef) -> Result<Algorithm, Fault> {
-    let what = || format!("export and import of {} keys of {}", key.purpose.name(), key.algorithm.name());
-    travels_as(key).ok_or_else(|| Refusal::NotOffered { what: what() }.into())
+    travels_as(key).ok_or_else(|| not_offered(key))
+}
+
+fn not_offered(key: &KeyRef) -> Fault {
+    Refusal::NotOffered { what: format!("the export or import of {} keys of {}", key.purpose.name(), key.algorithm.name()) }.into()
 }
 
 /// The KEK as the token has it now.
@@ -87,8 +90,11 @@ fn import(
     let hash = Sha256::digest(content).into();
     demand(host, approved, |deed| *deed == Deed::ImportKey(key.clone(), kek.clone(), hash))?;
     let algorithm = traveller(key)?;
+    // What is not made while the host runs does not come in either: base derivation keys are begun here, in a ceremony.
+    if !context.profile.managed.contains(&(key.purpose, key.algorithm)) {
+        return Err(not_offered(key));
+    }
     let designs = templates::designs(&key.label());
-    // The label of a base derivation key has no such design: it is made here.
     let design = designs.into_iter().find(|design| design.bits == algorithm.bits()).ok_or_else(|| Fault::input("key"))?;
     let under = find_kek(context, session, kek)?;
     let arrived = carry::receive(context, session, (kek, &under), key, algorithm, content)?;

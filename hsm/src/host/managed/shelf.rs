@@ -120,7 +120,8 @@ fn look(context: &Context, session: &Session, label: &str) -> Result<Arc<Key>, F
     }
 }
 
-/// Does something with the key of that label. A handle that is none any more is a key that another host has destroyed, unless the key is still there.
+/// Does something with the key of that label. Where it fails as with a key that another host has destroyed (SoftHSM: the handle is none; kryoptic:
+/// `CKR_GENERAL_ERROR`), the key is looked for.
 pub(in crate::host) fn with<T>(
     context: &Context,
     session: &Session,
@@ -128,13 +129,15 @@ pub(in crate::host) fn with<T>(
     act: impl Fn(&Key) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let key = key(context, session, label)?;
-    match act(&key) {
-        Err(Fault::Token(error)) if fault::is_stale(&error) => {
-            context.ring.shelf.forget(label);
-            let again = look(context, session, label)?;
-            // The same handle, and it is none: the login or the sessions are lost, and the failure rules say what follows.
-            if again.handle == key.handle { Err(error.into()) } else { act(&again) }
-        }
-        done => done,
+    let error = match act(&key) {
+        Err(Fault::Token(error)) if fault::is_stale(&error) || fault::rule(&error).canary => error,
+        done => return done,
+    };
+    context.ring.shelf.forget(label);
+    match look(context, session, label) {
+        // It is there: the login, the session or the token is to blame, and the failure rules say what follows.
+        Ok(again) if again.handle == key.handle => Err(error.into()),
+        Ok(again) => act(&again),
+        Err(fault) => Err(fault),
     }
 }
