@@ -44,8 +44,9 @@ storm: softhsm runner ## every fault twenty times under load; writes docs/figure
 soak: softhsm runner ## ten million derivations and MACs; writes docs/figures/soak.md (an hour)
 	TILLWARD_SOAK_CALLS=10000000 TILLWARD_SOAK_FIGURES=write $(CARGO) nextest run --test it --no-capture -P long -E 'test(/^soak::/)'
 
-bench: softhsm ## the benchmark; writes docs/figures/bench.md
+bench: softhsm ## the benchmark; writes docs/figures/bench.md and docs/figures/policy.md
 	$(CARGO) bench --bench main_job
+	$(CARGO) bench --bench policy
 
 image: ## the container image of an HSM host over SoftHSM, as tillward-hsm-host:latest
 	$(CARGO) build --release --locked

@@ -568,6 +568,7 @@ mod tests {
             ("hours = 24\n\n[att", "hours = 0\n\n[att"),
             ("issuing_days = 1095", "issuing_days = 9999"),
             ("hosts = 1 ", "hosts = 0 "),
+            ("destroy_days = 7 ", "destroy_days = 0 "),
             ("sessions = 0 ", "sessions = 1 "),
             ("stuck_ms = 2000 ", "stuck_ms = 99 "),
             ("recycle_objects = 1000000 ", "recycle_objects = 999 "),

@@ -154,11 +154,11 @@ impl PolicyFolder {
 
     /// Reads the folder, checks it, asks `may_replace` with the digests of the old set and the new, and puts the new set in force. Answers
     /// whether what is in the folder is in force now. If not, the old set is, and the reason is logged once and shown.
-    pub async fn reload<E: std::error::Error + 'static>(
-        &self,
-        now: UnixTime,
-        may_replace: impl AsyncFn(&[u8; 32], &[u8; 32]) -> Result<(), E>,
-    ) -> bool {
+    pub async fn reload<Asked, E>(&self, now: UnixTime, may_replace: impl FnOnce([u8; 32], [u8; 32]) -> Asked) -> bool
+    where
+        Asked: Future<Output = Result<(), E>>,
+        E: std::error::Error + 'static,
+    {
         let Some(folder) = &self.folder else { return true };
         let old = self.authz.digest();
         let read = match read(folder) {
@@ -171,7 +171,7 @@ impl PolicyFolder {
             Ok(new) => new,
             Err(error) => return self.note(Some(chain(&error))),
         };
-        if let Err(error) = may_replace(&old, &new.digest()).await {
+        if let Err(error) = may_replace(old, new.digest()).await {
             return self.note(Some(chain(&error)));
         }
         let hex = |digest: &[u8; 32]| data_encoding::HEXLOWER.encode(digest);
@@ -288,8 +288,8 @@ mod tests {
         without_rotation(dir.path());
         let new = read(dir.path()).expect("reads").digest();
         let asked = folder
-            .reload(NOW, async |old: &[u8; 32], wanted: &[u8; 32]| {
-                assert_eq!((*old, *wanted), (before, new));
+            .reload(NOW, async |old, wanted| {
+                assert_eq!((old, wanted), (before, new));
                 Err(NotApproved)
             })
             .await;

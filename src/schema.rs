@@ -95,3 +95,8 @@ pub fn plan_id() -> Object {
 pub fn key_name() -> Object {
     pattern_of("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 }
+
+/// One of some words.
+pub fn one_of<const N: usize>(names: [&'static str; N]) -> Object {
+    words(names)
+}

@@ -130,7 +130,7 @@ pub enum SignatureScheme {
     /// ECDSA with P-384 and SHA-384 (ES384).
     #[serde(rename = "ES384")]
     Es384,
-    /// Ed25519 over the message itself (RFC 8037: EdDSA).
+    /// Ed25519 over the message itself (RFC 8037: `EdDSA`).
     #[serde(rename = "EdDSA")]
     EdDsa,
     /// RSASSA-PSS with SHA-256, MGF1-SHA-256 and 32 bytes of salt (PS256).

@@ -100,6 +100,11 @@ impl Managed {
         }
     }
 
+    /// Whether it may be asked twice. The escrow block of an exportable key is given out once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(self, Self::Generate { exportable: true, .. })
+    }
+
     /// Whether an answer shows that keys work.
     pub(crate) fn needs_a_key(&self) -> bool {
         !matches!(self, Self::Offers | Self::Read { .. } | Self::Destroy { .. })

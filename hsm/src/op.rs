@@ -133,7 +133,11 @@ impl Operation {
 
     /// Whether it may be asked twice: it has no effect on the token, or the same one again.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::ReserveDerivationIds { .. } | Self::InitToken { .. } | Self::CreateKeys(_) | Self::Exchange(_))
+        match self {
+            Self::ReserveDerivationIds { .. } | Self::InitToken { .. } | Self::CreateKeys(_) | Self::Exchange(_) => false,
+            Self::Managed(managed) => managed.is_repeatable(),
+            _ => true,
+        }
     }
 
     /// What only a host started for ceremonies does.

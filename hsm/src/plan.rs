@@ -167,7 +167,7 @@ impl Plan {
         }
         let deed = match lines.value("deed")? {
             "destroy-key" => Deed::DestroyKey(lines.key()?),
-            "report-compromise" => Deed::ReportCompromise(lines.key()?),
+            "report-compromise" => Deed::ReportCompromise(lines.key_as_it_is()?),
             "export-key" => Deed::ExportKey(lines.key()?, lines.kek()?),
             "import-key" => Deed::ImportKey(lines.key()?, lines.kek()?, lines.content()?),
             "change-policy" => Deed::ChangePolicy(lines.content()?),
@@ -209,13 +209,18 @@ impl<'a> Lines<'a> {
     }
 
     fn key(&mut self) -> Result<KeyRef, PlanError> {
-        let key = KeyRef {
+        let key = self.key_as_it_is()?;
+        if key.purpose.takes(key.algorithm) { Ok(key) } else { Err(PlanError("algorithm: not one for this purpose")) }
+    }
+
+    /// Also a key of the design that no caller could make: the transport keys of enrolment.
+    fn key_as_it_is(&mut self) -> Result<KeyRef, PlanError> {
+        Ok(KeyRef {
             name: self.value("key")?.parse().map_err(|_| PlanError("key"))?,
             version: self.count("version")?,
             purpose: Purpose::named(self.value("purpose")?).ok_or(PlanError("purpose"))?,
             algorithm: KeyAlgorithm::named(self.value("algorithm")?).ok_or(PlanError("algorithm"))?,
-        };
-        if key.purpose.takes(key.algorithm) { Ok(key) } else { Err(PlanError("algorithm: not one for this purpose")) }
+        })
     }
 
     fn kek(&mut self) -> Result<KekRef, PlanError> {

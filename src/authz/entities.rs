@@ -79,7 +79,7 @@ pub(super) struct Names(HashMap<&'static str, EntityTypeName>);
 
 impl Names {
     pub(super) fn new() -> Self {
-        let types = ["Action", "Role", "Acquirer", "Purpose", "Deed"];
+        let types = ["Action", "Role", "Acquirer", "Purpose", "Deed", "KekForm"];
         let callers = CallerKind::ALL.map(CallerKind::type_name);
         let kinds = ResourceKind::ALL.map(kind_name);
         let all = types.into_iter().chain(callers).chain(kinds);
@@ -121,6 +121,7 @@ impl Names {
         for (name, value) in resource.traits() {
             let value = match *name {
                 "purpose" => RestrictedExpression::new_entity_uid(self.uid("Purpose", value)),
+                "form" => RestrictedExpression::new_entity_uid(self.uid("KekForm", value)),
                 "deed" => RestrictedExpression::new_entity_uid(self.uid("Deed", value)),
                 "requester" => RestrictedExpression::new_entity_uid(self.uid("Principal", value)),
                 _ => RestrictedExpression::new_string(value.clone()),

@@ -32,7 +32,7 @@ pub enum QuestionError {
     #[error("`{0}` is no action; policies/matrix.txt lists them")]
     Action(String),
     /// Not a trait.
-    #[error("`{0}` is no trait: purpose, requester, deed")]
+    #[error("`{0}` is no trait: purpose, form, requester, deed")]
     Trait(String),
     /// Not a time.
     #[error("`{0}` is no time: RFC 3339, for example 2026-11-25T12:00:00Z")]
@@ -73,7 +73,7 @@ impl Question {
     /// # Errors
     /// [`QuestionError::Trait`].
     pub fn with(mut self, name: &str, value: &str) -> Result<Self, QuestionError> {
-        let known = ["purpose", "requester", "deed"].into_iter().find(|known| *known == name);
+        let known = ["purpose", "form", "requester", "deed"].into_iter().find(|known| *known == name);
         self.resource = self.resource.with(known.ok_or_else(|| QuestionError::Trait(name.to_owned()))?, value);
         Ok(self)
     }

@@ -125,7 +125,7 @@ impl Resource {
         Self::of(ResourceKind::Keys, "*", [])
     }
 
-    /// A logical key, of an acquirer or of the service. Policies also know its trait `purpose`.
+    /// A logical key, of an acquirer or of the service. Policies also know its traits `purpose` and, where it travels, `form`.
     pub fn key<'a>(name: &str, acquirer: impl Into<Option<&'a AcquirerId>>) -> Self {
         Self::of(ResourceKind::Key, name, acquirer.into())
     }

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tillward_hsm::{Plan, Roster};
 
+use super::failure::{Advice, advise};
 use super::{Reach, output, plan, signer};
 use crate::ops::bundle::{Bundle, verify_entry};
 use crate::ops::officers::OfficersFile;
 use crate::store::PlanId;
+
+const READABLE: &str = "name a file that you may read.";
 
 /// Approvals of plans, and their proof.
 #[derive(Debug, Subcommand)]
@@ -73,7 +76,11 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
             if let Some(agreed) = hash
                 && agreed != printed
             {
-                bail!("the plan's hash is {printed}, which is not the one that was agreed on: nothing was signed");
+                let what = format!("the plan's hash is {printed}, which is not the one that was agreed on: nothing was signed");
+                return Err(advise(
+                    what,
+                    "read both hashes to the requester by voice; if they differ there too, somebody changed the plan: cancel it.",
+                ));
             }
             if !reach.json {
                 println!("hash       {printed}");
@@ -82,7 +89,7 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
             send(&reach, id, &signature).await
         }
         Approval::Add { id, signature, reach } => {
-            let bytes = std::fs::read(&signature).with_context(|| format!("cannot read {}", signature.display()))?;
+            let bytes = std::fs::read(&signature).with_context(|| Advice::new(format!("cannot read {}", signature.display()), READABLE))?;
             send(&reach, id, &signer::signature_of(&bytes)?).await
         }
         Approval::Verify { file, officers, now, json } => verify(&file, officers.as_deref(), now, json),
@@ -96,7 +103,7 @@ async fn send(reach: &Reach, id: PlanId, signature: &[u8; 64]) -> anyhow::Result
 }
 
 fn verify(path: &Path, officers: Option<&Path>, now: bool, json: bool) -> anyhow::Result<()> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = std::fs::read(path).with_context(|| Advice::new(format!("cannot read {}", path.display()), READABLE))?;
     let roster = officers.map(OfficersFile::read).transpose()?.map(|file| file.roster);
     let value: Value = serde_json::from_slice(&bytes).context("the file is not JSON")?;
     if let Some(entries) = value.get("entries").and_then(Value::as_array) {

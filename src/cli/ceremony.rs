@@ -82,7 +82,7 @@ pub(super) struct Sign {
 pub(super) struct Verify {
     /// The transcript
     transcript: PathBuf,
-    /// SHA-256 of the installation's `audit-signing` public key, as `tillward init` and `tillward hsm keys` print it: whose token it was
+    /// SHA-256 of the installation's `audit-signing` public key, as `tillward init` and `tillward key inventory` print it: whose token it was
     #[arg(long, value_name = "SHA256")]
     token_key: Option<String>,
     /// JSON for machines

@@ -57,13 +57,16 @@ pub(super) enum Device {
     Request(Request),
 }
 
+/// What is taken for a reason ([`crate::ops::stop_reason::StopReason`]).
+pub(super) const REASONS: [&str; 7] = ["lost", "stolen", "compromised", "replaced", "closed", "investigation", "cleared"];
+
 /// A move along the life cycle.
 #[derive(Debug, Args)]
 pub(super) struct Move {
     /// The device
     device: DeviceId,
-    /// Why: lost, stolen, compromised, replaced, closed, investigation or cleared
-    #[arg(long)]
+    /// Why; kept in the audit log
+    #[arg(long, value_parser = REASONS)]
     reason: String,
     #[command(flatten)]
     reach: Reach,
@@ -251,7 +254,10 @@ async fn move_device(args: Move, verb: &str) -> anyhow::Result<()> {
 async fn retire(args: Retire) -> anyhow::Result<()> {
     let Retire { last, deliberate } = args;
     if !deliberate.execute {
-        let device = last.reach.api()?.get(&format!("/v1/devices/{}", last.device)).await?;
+        let api = last.reach.api()?;
+        // The service says what it would refuse.
+        api.post(&format!("/v1/devices/{}/retire?dry_run=true", last.device), &json!({"reason": last.reason})).await?;
+        let device = api.get(&format!("/v1/devices/{}", last.device)).await?;
         return last.reach.rehearsed("retire a device for ever", &device);
     }
     last.reach.announce("Retiring a device")?;

@@ -16,6 +16,7 @@ use crate::config::ConfigError;
 use crate::http::ListenError;
 use crate::ops::authority::AuthorityError;
 use crate::ops::error::OpError;
+use crate::ops::reason::Reason;
 use crate::policies::PolicyFolderError;
 use crate::store::StoreError;
 
@@ -251,7 +252,7 @@ impl Failure {
         if json {
             eprintln!("{:#}", self.document(error));
         } else {
-            eprintln!("{} {error:#}", output::Paint::stderr().bad("tillward:"));
+            eprintln!("{} {}", output::Paint::stderr().bad("tillward:"), words(error));
             eprintln!("What to do: {}", self.remedy());
         }
     }
@@ -267,6 +268,16 @@ impl Failure {
         }
         document
     }
+}
+
+/// What went wrong, with its causes. A phone's refusal in the words of the reason, which the phone's own side does not have.
+fn words(error: &anyhow::Error) -> String {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<HttpError>()?.refusal());
+    let Some(refusal) = refusal else { return format!("{error:#}") };
+    let title = Reason::ALL.into_iter().find(|reason| reason.code() == refusal.reason).map_or("The service refused", Reason::title);
+    let detail = refusal.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let request = refusal.request_id.as_ref().map(|id| format!(", request {id}")).unwrap_or_default();
+    format!("{title} ({}{detail}){request}", refusal.reason)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(super) fn report(done: &Initialised) -> Value {
         "root_pin": data_encoding::HEXLOWER.encode(&done.root_pin),
         "certificates_made": done.certificates_made,
         "keys": done.keys,
-        "restored": done.restored.as_ref().map(|r| json!({"activations_revoked": r.activations_revoked, "devices_suspended": r.devices_suspended})),
+        "restored": done.restored.as_ref().map(|r| json!({"activations_revoked": r.activations_revoked, "devices_suspended": r.devices_suspended, "keys_suspended": r.keys_suspended})),
     })
 }
 
@@ -74,8 +74,8 @@ fn print(done: &Initialised) {
     );
     if let Some(restored) = &done.restored {
         println!(
-            "Restored database accepted: {} open codes revoked, {} phones suspended.",
-            restored.activations_revoked, restored.devices_suspended
+            "Restored database accepted: {} open codes revoked, {} phones suspended, {} versions of keys suspended.",
+            restored.activations_revoked, restored.devices_suspended, restored.keys_suspended
         );
     }
 }

@@ -12,7 +12,7 @@ use tillward_hsm::{KeyAlgorithm, KeyName, Purpose};
 
 use super::{Reach, output};
 use crate::id::AcquirerId;
-use arguments::{OrNone, algorithm, period, purpose};
+use arguments::{Dry, OrNone, algorithm, period, purpose};
 
 pub(super) use show::print_inventory;
 
@@ -43,6 +43,8 @@ pub(super) enum Key {
         /// Leave the new version in pre-activation
         #[arg(long)]
         inactive: bool,
+        #[command(flatten)]
+        dry: Dry,
         #[command(flatten)]
         reach: Reach,
     },
@@ -112,6 +114,8 @@ pub(super) struct Create {
     #[arg(long)]
     inactive: bool,
     #[command(flatten)]
+    dry: Dry,
+    #[command(flatten)]
     reach: Reach,
 }
 
@@ -142,6 +146,8 @@ pub(super) struct Update {
     #[arg(long, value_name = "VERSION")]
     primary: Option<u32>,
     #[command(flatten)]
+    dry: Dry,
+    #[command(flatten)]
     reach: Reach,
 }
 
@@ -162,6 +168,8 @@ pub(super) struct Version {
     /// Its version
     version: u32,
     #[command(flatten)]
+    dry: Dry,
+    #[command(flatten)]
     reach: Reach,
 }
 
@@ -171,9 +179,9 @@ pub(super) async fn run(command: Key) -> anyhow::Result<ExitCode> {
         Key::List { class, purpose, reach } => list(&reach, class, purpose).await?,
         Key::Show(Named { key, reach }) => show::key(&reach, &reach.api()?.get(&format!("/v1/keys/{key}")).await?),
         Key::Update(args) => update(*args).await?,
-        Key::Rotate { key, inactive, reach } => {
-            let answer = reach.api()?.post(&format!("/v1/keys/{key}/rotate"), &json!({"activate": !inactive})).await?;
-            show::key(&reach, &answer);
+        Key::Rotate { key, inactive, dry, reach } => {
+            let body = json!({"activate": !inactive});
+            dry.print(&reach, &reach.api()?.post(&dry.at(&format!("/v1/keys/{key}/rotate")), &body).await?);
         }
         Key::Activate(version) => move_version(version, "activate").await?,
         Key::Suspend(version) => move_version(version, "suspend").await?,
@@ -212,7 +220,7 @@ async fn create(args: Create) -> anyhow::Result<()> {
     if let Some(members) = body.as_object_mut() {
         members.extend(given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
-    show::key(&args.reach, &args.reach.api()?.post("/v1/keys", &body).await?);
+    args.dry.print(&args.reach, &args.reach.api()?.post(&args.dry.at("/v1/keys"), &body).await?);
     Ok(())
 }
 
@@ -227,8 +235,8 @@ async fn update(args: Update) -> anyhow::Result<()> {
     ];
     body.extend(periods.into_iter().filter_map(|(name, given)| Some((name.to_owned(), json!(given?.value())))));
     body.extend(args.primary.map(|version| ("primary".to_owned(), json!(version))));
-    let answer = args.reach.api()?.call(reqwest::Method::PATCH, &format!("/v1/keys/{}", args.key), Some(&Value::Object(body))).await?;
-    show::key(&args.reach, &answer);
+    let path = args.dry.at(&format!("/v1/keys/{}", args.key));
+    args.dry.print(&args.reach, &args.reach.api()?.call(reqwest::Method::PATCH, &path, Some(&Value::Object(body))).await?);
     Ok(())
 }
 
@@ -242,8 +250,8 @@ async fn list(reach: &Reach, class: Option<String>, purpose: Option<Purpose>) ->
 }
 
 async fn move_version(version: Version, verb: &str) -> anyhow::Result<()> {
-    let Version { key, version, reach } = version;
-    let answer = reach.api()?.call(reqwest::Method::POST, &format!("/v1/keys/{key}/versions/{version}/{verb}"), None).await?;
-    show::key(&reach, &answer);
+    let Version { key, version, dry, reach } = version;
+    let path = dry.at(&format!("/v1/keys/{key}/versions/{version}/{verb}"));
+    dry.print(&reach, &reach.api()?.call(reqwest::Method::POST, &path, None).await?);
     Ok(())
 }

@@ -20,6 +20,7 @@ mod hsm_host;
 mod hsm_trial;
 mod init;
 mod key;
+mod kms;
 mod man;
 mod merchant;
 mod output;
@@ -110,9 +111,12 @@ enum Command {
     /// What the back end does with a payment
     #[command(subcommand)]
     Payment(payment::Payment),
-    /// Keys on the token
+    /// Keys: their life cycle, and the inventory of the token
     #[command(subcommand)]
     Key(key::Key),
+    /// Uses of keys, by hand: sign, verify, mac, encrypt, decrypt, wrap, unwrap, random
+    #[command(subcommand)]
+    Kms(kms::Kms),
     /// Key ceremonies: rehearse, run, sign, verify
     #[command(subcommand)]
     Ceremony(ceremony::Ceremony),
@@ -186,7 +190,9 @@ pub fn run() -> ExitCode {
     let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if json && error.use_stderr() => {
-            Failure::Usage.tell(&anyhow::Error::msg(error.to_string().trim_end().to_owned()), true);
+            let text = error.to_string();
+            let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+            Failure::Usage.tell(&anyhow::Error::msg(what.split_whitespace().collect::<Vec<_>>().join(" ")), true);
             return ExitCode::from(Failure::Usage.exit_code());
         }
         Err(error) => {
@@ -213,6 +219,10 @@ pub fn run() -> ExitCode {
         Command::Clearance(args) => block_on(clearance::run(args)),
         Command::Payment(args) => block_on(payment::run(args)),
         Command::Key(args) => match block_on(key::run(args)) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Kms(args) => match block_on(kms::run(args)) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tillward_hsm::{Deed, KekForm, KeyAlgorithm, KeyName, Purpose};
 
+use super::failure::Advice;
 use super::{Reach, output};
 use crate::ops::{ExecutionBody, PlanBody};
 use crate::store::PlanId;
@@ -139,7 +140,10 @@ pub(super) async fn run(command: Plan) -> anyhow::Result<()> {
         Plan::Cancel { id, reach } => show(&reach, &reach.api()?.post(&format!("/v1/plans/{id}/cancel"), &json!({})).await?),
         Plan::Execute { id, execute, content, reach } => {
             let content = content
-                .map(|path| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())))
+                .map(|path| {
+                    std::fs::read(&path)
+                        .with_context(|| Advice::new(format!("cannot read {}", path.display()), "name a file that you may read."))
+                })
                 .transpose()?
                 .map(|bytes| data_encoding::BASE64URL_NOPAD.encode(&bytes));
             let body = serde_json::to_value(ExecutionBody { content, dry_run: !execute })?;
@@ -156,7 +160,8 @@ pub(super) async fn run(command: Plan) -> anyhow::Result<()> {
 async fn propose(propose: Propose) -> anyhow::Result<()> {
     let content = match propose.file {
         Some(path) => {
-            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let bytes = std::fs::read(&path)
+                .with_context(|| Advice::new(format!("cannot read {}", path.display()), "name a file that you may read."))?;
             Some(data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)))
         }
         None => propose.content,

@@ -63,7 +63,7 @@ fn line(reason: Reason) -> Option<&'static str> {
         R::KeyState => "`tillward key show NAME` says the state of each version; docs/cli.md shows the moves between states.",
         R::KeyOutsideTime => "`tillward key show NAME` says the times; `tillward key rotate NAME` makes a version that is valid now.",
         R::KeyLimit => "`tillward key rotate NAME` makes a fresh version; callers that name the key without a version take it at once.",
-        R::KeyPurpose => "take a key of that purpose: `tillward key list` says the purpose of each.",
+        R::KeyPurpose => "take a key of the purpose that is asked for: `tillward key list` says the purpose of each.",
         R::KeyOfTheDesign => {
             "leave it: the service itself works with this key. docs/operations.md says how the service's own keys are renewed."
         }
@@ -81,7 +81,7 @@ fn line(reason: Reason) -> Option<&'static str> {
         R::ApprovalInvalid => "fetch the plan again and sign that one; compare the key with the officer's in the roster.",
         R::ApprovalsMissing => "`tillward plan show ID` says how many are missing; another officer signs with `tillward approval sign ID`.",
         R::QuorumMissing => "no policy gives a quorum for this deed: an officer has to add one to the policies.",
-        R::IdempotencyKeyReused => "take a new --idempotency-key: this one belongs to another request.",
+        R::IdempotencyKeyReused => "take a new Idempotency-Key: this one belongs to another request.",
         R::IdempotencyInProgress => "wait for the first request to end, then ask again with the same key.",
         #[expect(unreachable_patterns, reason = "a reason that has no line yet is for the test below to find")]
         _ => return None,

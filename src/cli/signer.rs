@@ -13,8 +13,12 @@ use rustls::pki_types::pem::PemObject as _;
 use tillward_hsm::trial::{KeyUri, Target, sign_plan};
 use tillward_hsm::{Approved, Plan};
 
+use super::failure::{Advice, advise};
 use crate::ops::bundle::Bundle;
 use crate::store::PlanId;
+
+const DISTRUST: &str = "do not sign: tell those who run the service, and show them this.";
+const KEY: &str = "name the EC P-256 private key in PEM that the officers' file has the public key of.";
 
 /// Which key signs.
 #[derive(Debug, Args)]
@@ -57,11 +61,11 @@ pub(super) fn read_bundle(path: &Path) -> anyhow::Result<Approved> {
 /// # Errors
 /// The file cannot be read, or holds no such key.
 pub fn key_of(path: &Path) -> anyhow::Result<SigningKey> {
-    let unreadable = || format!("cannot read an EC P-256 private key (PEM) from {}", path.display());
+    let unreadable = || Advice::new(format!("cannot read an EC P-256 private key (PEM) from {}", path.display()), KEY);
     match PrivateKeyDer::from_pem_file(path).with_context(unreadable)? {
         PrivateKeyDer::Pkcs8(der) => SigningKey::from_pkcs8_der(der.secret_pkcs8_der()).with_context(unreadable),
         PrivateKeyDer::Sec1(der) => Ok(p256::SecretKey::from_sec1_der(der.secret_sec1_der()).with_context(unreadable)?.into()),
-        _ => bail!("{} holds no EC key", path.display()),
+        _ => Err(advise(format!("{} holds no EC key", path.display()), KEY)),
     }
 }
 
@@ -72,11 +76,11 @@ pub fn key_of(path: &Path) -> anyhow::Result<SigningKey> {
 pub fn hash_of(text: &str, id: PlanId, hash: &str) -> anyhow::Result<[u8; 32]> {
     let plan = Plan::parse(text.as_bytes())?;
     if PlanId(plan.id) != id {
-        bail!("the service showed another plan than {id}: nothing was signed");
+        return Err(advise(format!("the service showed another plan than {id}: nothing was signed"), DISTRUST));
     }
     let own = plan.hash();
     if data_encoding::HEXLOWER.encode(&own) != hash {
-        bail!("the hash that the service gave is not that of the plan that it showed: nothing was signed");
+        return Err(advise("the hash that the service gave is not that of the plan that it showed: nothing was signed", DISTRUST));
     }
     Ok(own)
 }

@@ -41,7 +41,7 @@ pub(super) enum Terminal {
         /// The terminal's id
         terminal: TerminalId,
         /// Why; kept in the audit log
-        #[arg(long)]
+        #[arg(long, value_parser = super::device::REASONS)]
         reason: String,
         #[command(flatten)]
         deliberate: Deliberate,
@@ -61,10 +61,12 @@ pub(super) async fn run(command: Terminal) -> anyhow::Result<()> {
         Terminal::Show { terminal, reach } => reach.print(&reach.api()?.get(&format!("/v1/terminals/{terminal}")).await?),
         Terminal::Replace { terminal, reason, deliberate, reach } => {
             if !deliberate.execute {
-                let devices = reach.api()?.get(&format!("/v1/devices?terminal={terminal}")).await?;
+                let api = reach.api()?;
+                api.post(&format!("/v1/terminals/{terminal}/replace?dry_run=true"), &json!({"reason": reason})).await?;
+                let devices = api.get(&format!("/v1/devices?terminal={terminal}")).await?;
                 let live = |device: &&Value| device.get("state").and_then(Value::as_str) != Some("retired");
                 let device = devices.get("devices").and_then(Value::as_array).and_then(|all| all.iter().find(live));
-                let what = json!({"terminal": terminal, "reason": reason, "device": device.and_then(|device| device.get("device"))});
+                let what = json!({"terminal": terminal, "reason": reason, "device": device.and_then(|device| device.get("device")).unwrap_or(&json!("none: there would be a new code only"))});
                 return reach.rehearsed("retire the phone of a terminal for ever", &what);
             }
             reach.announce("Retiring the phone of a terminal")?;

@@ -23,12 +23,9 @@ pub(super) struct Report {
     pub(super) part: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    /// Why the policies in the folder are not in force. The service serves by the old ones.
+    /// Policies or officers on the disk that nobody approved. The service serves by the old ones: who writes a file is not to stop it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    policies: Option<String>,
-    /// Why the roster in the officers' file is not in force. The service serves by the old one: who writes a file is not to stop it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    officers: Option<String>,
+    not_in_force: Option<String>,
 }
 
 /// The last look.
@@ -61,9 +58,10 @@ async fn look(service: &Service) -> Report {
     };
     let word = |up: bool| if up { "up" } else { "down" };
     let (part, detail) = down.unzip();
-    let officers = service.app().ok().and_then(|app| app.officers.trouble());
-    let policies = service.policies.standing().trouble;
-    Report { hsm: word(canary.is_ok()), store: word(store.is_ok()), part, detail, policies, officers }
+    let officers = service.app().ok().and_then(|app| app.officers.trouble()).map(|trouble| format!("officers: {trouble}"));
+    let policies = service.policies.standing().trouble.map(|trouble| format!("policies: {trouble}"));
+    let not_in_force = [policies, officers].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+    Report { hsm: word(canary.is_ok()), store: word(store.is_ok()), part, detail, not_in_force }
 }
 
 /// Which part of the HSM it is. A host that says what it lacks is believed before one that is not there.

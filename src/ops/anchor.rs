@@ -26,6 +26,14 @@ impl Anchor {
         self.wake.notify_one();
     }
 
+    /// Something of a managed key was committed that must not come back. Of a key of the service, any acquirer's mark tells.
+    pub(super) fn note_key(&self, app: &App, key: &crate::store::Key) {
+        let any = app.settings.acquirers.first().map(|acquirer| &acquirer.name);
+        if let Some(acquirer) = key.acquirer.as_ref().or(any) {
+            self.note(acquirer);
+        }
+    }
+
     /// Returns when something was noted.
     pub(crate) async fn noted(&self) {
         self.wake.notified().await;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::schema;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
 
@@ -21,6 +20,7 @@ pub struct Bundle {
     /// open, executed, cancelled or expired: the service's word, not proven by a signature.
     pub state: String,
     /// The approvals.
+    #[schema(inline)]
     pub approvals: Vec<BundledApproval>,
 }
 
@@ -31,6 +31,7 @@ pub struct BundledApproval {
     /// URI of the officer.
     pub officer: String,
     /// ECDSA P-256 over the hash, `r` | `s`, base64url.
+    #[schema(schema_with = schema::base64url::<64, 64>)]
     pub signature: String,
     /// When it came, RFC 3339: the service's word.
     #[schema(schema_with = schema::time)]

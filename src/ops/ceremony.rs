@@ -3,7 +3,7 @@
 //! 1. everything that can be refused is refused before the token is touched: file, label, approvals, partner's keys;
 //! 2. the steps in their order: each makes what is missing, and reads it back. A crash leaves the steps that were done, and the same file held again
 //!    finds them: a root CA that is there stays, and a KEK or BDK pair that is there is refused, because nothing is given out twice;
-//! 3. the transcript, signed in the HSM. A crash before it leaves keys without a transcript: `tillward key list` and the audit log tell of them.
+//! 3. the transcript, signed in the HSM. A crash before it leaves keys without a transcript: `tillward key reconcile` and the audit log tell of them.
 
 use std::path::{Path, PathBuf};
 

@@ -29,8 +29,9 @@ pub(super) fn action(deed: &Deed) -> Action {
 /// What the deed is done to.
 pub(super) async fn resource(app: &App, deed: &Deed) -> Result<Resource, OpError> {
     match deed {
-        Deed::DestroyKey(key) | Deed::ReportCompromise(key) | Deed::ExportKey(key, _) | Deed::ImportKey(key, ..) => {
-            super::usable_key::resource_of(app, &key.name).await
+        Deed::DestroyKey(key) | Deed::ReportCompromise(key) => super::usable_key::resource_of(app, &key.name).await,
+        Deed::ExportKey(key, kek) | Deed::ImportKey(key, kek, _) => {
+            Ok(super::usable_key::resource_of(app, &key.name).await?.with("form", kek.form.name()))
         }
         Deed::ChangePolicy(_) | Deed::ChangeOfficers(_) => Ok(Resource::policy()),
         Deed::UseRootCa(_) => Ok(Resource::service()),

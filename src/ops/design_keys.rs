@@ -15,7 +15,7 @@ use crate::audit::AuditEvent;
 use crate::authz::{Action, Caller, Permit, Resource};
 use crate::id::AcquirerId;
 use crate::key::{KeyClass, KeyState, Origin, Periods, Shape, Use, design_purpose};
-use crate::store::{self, Dependants, KeyVersion, Made, Times};
+use crate::store::{self, Dependants, KeyVersion, Made, StoreError, Times};
 
 /// A key of the design that an operation is about to use.
 #[derive(Debug, Clone, Copy)]
@@ -90,10 +90,18 @@ pub(super) async fn dependants(app: &App, key: &store::Key) -> Result<Dependants
 
 /// Makes rows of the keys that are there: at the first start over a token, and where the configuration names other base derivation keys.
 pub async fn adopt_design_keys(app: &App) -> Result<(), OpError> {
-    let missing = missing(app).await?;
-    if missing.is_empty() {
-        return Ok(());
+    // Another node that starts at the same time adopts them too: who was second looks again.
+    for _ in 0..8 {
+        let missing = missing(app).await?;
+        if missing.is_empty() || adopt(app, missing).await? {
+            return Ok(());
+        }
     }
+    Err(OpError::internal("adopting the keys of the design", "another node is always first"))
+}
+
+/// `false`: another node was first.
+async fn adopt(app: &App, missing: Vec<(KeyName, Option<AcquirerId>, String)>) -> Result<bool, OpError> {
     let inventory: BTreeMap<String, KeyRecord> =
         app.hsm.inventory().await?.into_iter().map(|record| (record.label.clone(), record)).collect();
     let context = Context::of_the_service()?;
@@ -108,17 +116,23 @@ pub async fn adopt_design_keys(app: &App) -> Result<(), OpError> {
                 continue;
             }
         } else {
-            tx.insert_key(&key).await?;
+            match tx.insert_key(&key).await {
+                Err(StoreError::Conflict(_)) => return Ok(false),
+                inserted => inserted?,
+            }
         }
         let mut key = tx.find_key(&name, false).await?.unwrap_or(key);
         let number = tx.versions_of(&name).await?.last().map_or(1, |last| last.version.saturating_add(1));
-        tx.insert_version(&version(app, &name, number, label, made), None).await?;
+        match tx.insert_version(&version(app, &name, number, label, made), None).await {
+            Err(StoreError::Conflict(_)) => return Ok(false),
+            inserted => inserted?,
+        }
         key.primary = Some(number);
         tx.update_key(&key).await?;
         adopted += 1;
     }
     tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("adopted", adopted)).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Keys that every installation has, and the optional one; with the labels of the configured acquirers.

@@ -25,8 +25,8 @@ pub(super) async fn check(app: &App, _: &Context, key: &KeyRef) -> Result<Value,
 
 /// Begins the waiting period. The approved plan stays with the row: the host wants to see it when the period is over.
 pub(super) async fn perform(app: &App, context: &Context, permit: Permit, key: &KeyRef, approved: &Approved) -> Result<Value, OpError> {
-    let version = match may_go(app, key).await? {
-        Ok((_, version)) => version,
+    let (row, version) = match may_go(app, key).await? {
+        Ok(found) => found,
         Err(refusal) => return Err(refuse(app, context, permit, refusal).await),
     };
     let now = app.clock.now();
@@ -41,6 +41,7 @@ pub(super) async fn perform(app: &App, context: &Context, permit: Permit, key: &
     }
     let event = AuditEvent::effect(permit, &context.occasion(app)).with("version", u64::from(key.version)).with("destroy_at", destroy_at);
     deed::commit(app, context, tx, event, approved).await?;
+    app.anchor.note_key(app, &row);
     Ok(json!({"key": key.name, "version": key.version, "state": version.state.name(), "destroy_at": destroy_at.rfc3339()}))
 }
 

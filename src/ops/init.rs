@@ -52,6 +52,8 @@ pub struct Restored {
     pub activations_revoked: u64,
     /// Phones that were suspended; an operator resumes those that are in order.
     pub devices_suspended: u64,
+    /// Versions of managed keys that were suspended; an officer activates, or deactivates, those that are in order.
+    pub keys_suspended: u64,
 }
 
 /// Makes what is missing.
@@ -142,11 +144,13 @@ impl Work<'_> {
         }
         let activations_revoked = tx.revoke_all_open_activations().await?;
         let devices_suspended = tx.suspend_all_devices("database-restored").await?;
+        let keys_suspended = tx.suspend_all_keys(self.clock.now()).await?;
         let event = AuditEvent::effect(permit, &occasion)
             .with("activations_revoked", activations_revoked)
-            .with("devices_suspended", devices_suspended);
+            .with("devices_suspended", devices_suspended)
+            .with("keys_suspended", keys_suspended);
         tx.commit(event).await?;
-        Ok(Restored { activations_revoked, devices_suspended })
+        Ok(Restored { activations_revoked, devices_suspended, keys_suspended })
     }
 
     /// The certificates, made where there are none; and whether they were.

@@ -20,11 +20,10 @@ const MAX_PAGE: u32 = 200;
 #[into_params(parameter_in = Query)]
 pub struct PlanQuery {
     /// open, executed or cancelled.
-    #[param(pattern = "^(open|executed|cancelled)$")]
-    pub state: Option<String>,
+    #[param(inline)]
+    pub state: Option<PlanState>,
     /// The plans before this one.
-    #[param(pattern = "^[0-9a-f]{32}$")]
-    pub before: Option<String>,
+    pub before: Option<PlanId>,
     /// At most this many, up to 200.
     #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
@@ -34,6 +33,7 @@ pub struct PlanQuery {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PlanPage {
     /// The plans that the caller may see.
+    #[schema(inline)]
     pub plans: Vec<PlanLine>,
     /// Where the next page begins, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,21 +70,15 @@ pub async fn list_plans(app: &App, context: &Context, query: &PlanQuery) -> Resu
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Reason::Malformed.with("limit: 1 to 200").into());
     }
-    let named = |name: &str| PlanState::ALL.into_iter().find(|state| state.name() == name);
-    let state = match query.state.as_deref() {
-        None => None,
-        Some(name) => Some(named(name).ok_or_else(|| Reason::Malformed.with("state: open, executed or cancelled"))?),
-    };
     let mut reads = app.store.read().await?;
-    let before = match &query.before {
+    let before = match query.before {
         None => None,
-        Some(text) => {
-            let id: PlanId = text.parse().map_err(|_| Reason::Malformed.with("before: a plan's id"))?;
+        Some(id) => {
             let row = reads.find_plan(id).await?.ok_or(Reason::PlanUnknown)?;
             Some((row.created, row.id))
         }
     };
-    let rows = reads.plans(state, before, limit).await?;
+    let rows = reads.plans(query.state, before, limit).await?;
     let now = app.clock.now();
     let full = u32::try_from(rows.len()).is_ok_and(|found| found == limit);
     let next = rows.last().filter(|_| full).map(|row| row.id.to_string());

@@ -83,6 +83,8 @@ pub(super) async fn finish(
         }
     }
     tx.commit(event).await?;
+    // A backup does not know the version.
+    app.anchor.note_key(app, key);
     Ok(row)
 }
 

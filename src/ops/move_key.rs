@@ -59,6 +59,9 @@ pub(super) async fn move_key(
         }
         let event = AuditEvent::effect(permit, &context.occasion(app)).with("version", u64::from(number));
         tx.commit(event.with("from", version.state.name()).with("to", after.state.name())).await?;
+        if to != Move::Activate {
+            app.anchor.note_key(app, &key);
+        }
         return view(app, &key.name).await;
     };
     drop(tx);

@@ -35,6 +35,7 @@ pub struct PlanView {
     /// Approvals that it needs.
     pub quorum: u32,
     /// Who has approved.
+    #[schema(inline)]
     pub approvals: Vec<ApprovalView>,
     /// Who executed or cancelled it.
     #[serde(skip_serializing_if = "Option::is_none")]

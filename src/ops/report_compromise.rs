@@ -37,6 +37,7 @@ pub(super) async fn perform(app: &App, context: &Context, permit: Permit, key: &
     }
     let event = AuditEvent::effect(permit, &context.occasion(app)).with("version", u64::from(key.version));
     deed::commit(app, context, tx, event.with("from", version.state.name()), approved).await?;
+    app.anchor.note_key(app, &row);
     Ok(consequences)
 }
 

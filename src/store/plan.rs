@@ -9,7 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The id of a plan: 32 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct PlanId(pub [u8; 16]);
 
 /// Why a text is not the id of a plan. Never repeats the text.
@@ -17,9 +18,24 @@ pub struct PlanId(pub [u8; 16]);
 #[error("not a plan's id: 32 lower-case hexadecimal digits")]
 pub struct PlanIdError;
 
+impl utoipa::PartialSchema for PlanId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        crate::schema::text("^[0-9a-f]{32}$")
+    }
+}
+
+impl utoipa::ToSchema for PlanId {}
+
 impl fmt::Display for PlanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl TryFrom<String> for PlanId {
+    type Error = PlanIdError;
+    fn try_from(text: String) -> Result<Self, PlanIdError> {
+        text.parse()
     }
 }
 
@@ -32,7 +48,8 @@ impl FromStr for PlanId {
 }
 
 /// Where a plan stands. Once it is not open it never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum PlanState {
     /// It takes approvals.
     Open,

@@ -1,8 +1,9 @@
 //! Taking a restored database into use. What happened after the backup is not in it: a code that is open here may have been
-//! used, a device that is active here may have been retired. All of it is stopped; a person resumes what is sound.
+//! used, a device that is active here may have been retired, a key that is active here may have been reported, or used up. All of it is stopped; a person resumes what is sound.
 
 use super::StoreError;
 use super::db::Tx;
+use crate::clock::UnixTime;
 
 impl Tx {
     /// Revokes every activation that could still be used; how many.
@@ -20,5 +21,18 @@ impl Tx {
     pub async fn suspend_all_devices(&mut self, reason: &'static str) -> Result<u64, StoreError> {
         let statement = sqlx::query("UPDATE device SET state = 'suspended', state_reason = $1 WHERE state = 'active'").bind(reason);
         self.run("device", statement).await
+    }
+
+    /// Suspends every key that is in use, but for those of the design; how many versions.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn suspend_all_keys(&mut self, now: UnixTime) -> Result<u64, StoreError> {
+        let statement = sqlx::query(
+            "UPDATE key_version SET state = 'suspended', suspended = $1 WHERE state IN ('active', 'deactivated') AND destroy_at IS NULL \
+             AND origin <> 'design'",
+        )
+        .bind(now.0);
+        self.run("key_version", statement).await
     }
 }

@@ -4,8 +4,11 @@
 mod again;
 mod clock;
 mod house;
+mod keys;
+mod keys_end;
 mod kms;
 mod nodes;
 mod plans;
+mod plans_over_keys;
 mod principals;
 mod restored;

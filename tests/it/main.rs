@@ -14,6 +14,7 @@ mod kryoptic;
 mod outage;
 mod partner;
 mod pki_lint;
+mod policy;
 mod published;
 mod quorum;
 mod scene;

@@ -34,6 +34,13 @@ impl Partner {
     }
 }
 
+impl Partner {
+    /// A KEK out of what a ceremony on SoftHSM gave out: OAEP with SHA-1 is all that it has.
+    pub(crate) fn open_given_out(&self, wrapped: &[u8]) -> Vec<u8> {
+        self.0.decrypt(rsa::Oaep::<Sha1>::new(), wrapped).expect("decrypts")
+    }
+}
+
 /// First five bytes of AES-CMAC over 16 zero bytes.
 pub(crate) fn kcv(key: &[u8]) -> [u8; 5] {
     *cmac(key, &[0; 16]).first_chunk().expect("16 bytes")

@@ -7,6 +7,7 @@ mod audit_log;
 mod certificates;
 mod corruption;
 mod devices;
+mod keys;
 mod marks;
 mod merchants;
 mod opening;

@@ -1,6 +1,7 @@
 //! What somebody tries who has the PIN and the module, and not Tillward: each attack on the keys of a ceremony, on each module. What no
 //! module here stops stands in the list too, so that it is known by name (docs/operations.md, "Modules that were run").
 
+mod managed;
 mod partner;
 
 use std::path::{Path, PathBuf};
@@ -103,6 +104,7 @@ fn attack(library: &Path, directory: &Path) {
         let session = context.pool.aside().expect("a session");
         let attacker = Attacker { session: &session, profile: &context.profile, ring: &context.ring };
         attacker.exchanges(&host, context);
+        attacker.uses_managed_keys(&host, context);
     }
     host.close();
 }

@@ -119,7 +119,7 @@ impl Stage {
              \n  tillward serve --config {dir}/tillward.toml &\
              \n  export TILLWARD_PROFILE={dir}/profiles/operator.toml\
              \n  tillward device list\
-             \n  tillward key list --profile {dir}/profiles/auditor.toml\
+             \n  tillward key inventory --profile {dir}/profiles/auditor.toml\
              \n  tillward audit list --profile {dir}/profiles/auditor.toml\
              \n  tillward terminal add T-NEW --merchant M-1 --profile {dir}/profiles/backend.toml\
              \n  tillward activation create --terminal T-NEW --profile {dir}/profiles/backend.toml\

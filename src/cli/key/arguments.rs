@@ -1,6 +1,10 @@
 //! What the arguments of `tillward key` are made of.
 
+use clap::Args;
+use serde_json::Value;
 use tillward_hsm::{KekForm, KeyAlgorithm, KeyName, Purpose};
+
+use crate::cli::reach::Reach;
 
 pub(super) fn purpose(text: &str) -> Result<Purpose, String> {
     Purpose::named(text).ok_or_else(|| format!("one of {}", Purpose::ALL.map(Purpose::name).join(", ")))
@@ -12,6 +16,32 @@ pub(super) fn algorithm(text: &str) -> Result<KeyAlgorithm, String> {
 
 pub(super) fn form(text: &str) -> Result<KekForm, &'static str> {
     KekForm::named(text).ok_or("key-block or kwp")
+}
+
+/// Whether it is meant.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Dry {
+    /// Ask whether it may be done; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Dry {
+    /// The path with the parameter.
+    pub(super) fn at(self, path: &str) -> String {
+        if self.dry_run { format!("{path}?dry_run=true") } else { path.to_owned() }
+    }
+
+    /// Prints the key as it is now, or what would have been done.
+    pub(super) fn print(self, reach: &Reach, answer: &Value) {
+        if !self.dry_run {
+            return super::show::key(reach, answer);
+        }
+        reach.print(answer);
+        if !reach.json {
+            println!("\nNothing was done: this was a dry run.");
+        }
+    }
 }
 
 /// A time as people say it, in seconds.

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use tillward_hsm::KeyName;
 
 use super::arguments::in_words;
-use crate::cli::failure::advise;
 use crate::cli::output::{self, Paint};
 use crate::cli::reach::Reach;
 
@@ -151,52 +150,34 @@ pub(in crate::cli) struct Public {
     key: KeyName,
     /// Its version; the primary one, if absent
     version: Option<u32>,
-    /// PEM only, for a file
-    #[arg(long, conflicts_with = "json")]
+    /// Nothing but PEM (RFC 7468)
+    #[arg(long, conflicts_with_all = ["json", "jwk"])]
     pem: bool,
+    /// Nothing but a JSON Web Key (RFC 7517)
+    #[arg(long, conflicts_with = "json")]
+    jwk: bool,
     #[command(flatten)]
     reach: Reach,
 }
 
 impl Public {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let Self { key, version, pem, reach } = self;
-        let answer = reach.api()?.get(&format!("/v1/keys/{key}")).await?;
-        let wanted = version.map_or_else(|| answer.get("primary").cloned().unwrap_or_default(), Value::from);
-        let found = array(&answer, "versions").iter().find(|version| version.get("version") == Some(&wanted));
-        let der = found
-            .and_then(|version| version.get("public_key").and_then(Value::as_str))
-            .and_then(|text| data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok())
-            .ok_or_else(|| {
-                advise(
-                    format!("{key} has no such public key"),
-                    format!("`tillward key show {key}` shows its versions; a secret key has no public part."),
-                )
-            })?;
-        let text = self::text;
-        let version = found.unwrap_or(&Value::Null);
-        let encoded = to_pem(&der);
+        let Self { key, version, pem, jwk, reach } = self;
+        let query = version.map(|version| format!("?version={version}")).unwrap_or_default();
+        let answer = reach.api()?.get(&format!("/v1/keys/{key}/public{query}")).await?;
         if reach.json {
-            output::json(&json!({
-                "key": text(&answer, "key"), "version": wanted, "algorithm": text(&answer, "algorithm"), "fingerprint": text(version, "fingerprint"),
-                "pem": encoded,
-            }));
+            output::json(&answer);
+        } else if jwk {
+            output::json(answer.get("jwk").unwrap_or(&Value::Null));
         } else if pem {
-            print!("{encoded}");
+            print!("{}", text(&answer, "pem"));
         } else {
-            println!("key        {} version {wanted}, {}, {}", text(&answer, "key"), text(&answer, "algorithm"), text(version, "state"));
-            println!("compare    {}\n", check(version));
-            print!("{encoded}");
+            println!("key        {} version {}, {}", text(&answer, "key"), text(&answer, "version"), text(&answer, "algorithm"));
+            println!("compare    {}\n", check(&answer));
+            print!("{}", text(&answer, "pem"));
         }
         Ok(())
     }
-}
-
-/// RFC 7468 §13.
-fn to_pem(der: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(der).into_bytes();
-    let lines: String = text.chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
-    format!("-----BEGIN PUBLIC KEY-----\n{lines}-----END PUBLIC KEY-----\n")
 }
 
 /// The inventory as a table: what a person compares in a ceremony.

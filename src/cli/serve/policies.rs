@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 
 use crate::ops::pins;
+use crate::policies::Stamp;
 use crate::service::Service;
 use crate::store::PinKind;
 
@@ -19,8 +20,9 @@ pub(super) async fn follow(service: Arc<Service>, mut hangups: Signal) {
     if service.policies.path().is_none() {
         return std::future::pending().await;
     }
-    let mut taken = service.policies.stamp();
-    let mut last = taken.clone();
+    // Not what it looks like now: it may have changed since it was read.
+    let mut taken = Stamp::new();
+    let mut last = Stamp::new();
     let mut looks = 0;
     loop {
         let asked = tokio::select! {
@@ -31,8 +33,8 @@ pub(super) async fn follow(service: Arc<Service>, mut hangups: Signal) {
         let settled = now == std::mem::replace(&mut last, now.clone());
         looks = if settled { looks + 1 } else { 0 };
         if asked || (settled && now != taken && looks % AGAIN == 1) {
-            let pinned = pins::pinned(&service.store, PinKind::Policy).await;
-            let may_replace = async move |_: &[u8; 32], new: &[u8; 32]| pins::compare(PinKind::Policy, new, pinned.clone()?);
+            let store = service.store.clone();
+            let may_replace = |_, new| async move { pins::allow(&store, PinKind::Policy, &new).await };
             if service.policies.reload(service.clock.now(), may_replace).await {
                 taken = now;
             }

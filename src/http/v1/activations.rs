@@ -13,7 +13,7 @@ use crate::ops::reason::Reason;
 /// Makes a code for a terminal without a phone; an open one for the terminal is revoked.
 #[utoipa::path(post, path = "/v1/activations", tag = "activations", params(Effect),
     request_body = ops::ActivationBody, responses((status = 201, body = ops::CreatedActivation)),
-    extensions(("x-reasons" = json!([Reason::TerminalUnknown, Reason::TerminalOccupied, Reason::AcquirerUnknown]))))]
+    extensions(("x-reasons" = json!([Reason::KeyState, Reason::TerminalUnknown, Reason::TerminalOccupied, Reason::AcquirerUnknown]))))]
 pub(super) async fn create_activation(
     Bound(app): Bound,
     context: Context,

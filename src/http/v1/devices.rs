@@ -70,7 +70,7 @@ pub(super) async fn retire_device(
 /// Says whether a phone may take a payment now.
 #[utoipa::path(post, path = "/v1/clearances", tag = "clearances", params(Effect),
     request_body = ops::ClearanceBody, responses((status = 201, body = ops::Clearance)),
-    extensions(("x-reasons" = json!([Reason::DeviceUnknown, Reason::DeviceSuspended, Reason::DeviceRetired, Reason::AttestationStale,
+    extensions(("x-reasons" = json!([Reason::KeyState, Reason::DeviceUnknown, Reason::DeviceSuspended, Reason::DeviceRetired, Reason::AttestationStale,
         Reason::LevelUnknown, Reason::StateConflict]))))]
 pub(super) async fn give_clearance(
     Bound(app): Bound,

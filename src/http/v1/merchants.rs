@@ -53,7 +53,7 @@ pub(super) async fn read_terminal(Bound(app): Bound, context: Context, Id(termin
 /// Retires the terminal's phone, if it has one, and makes a code for another.
 #[utoipa::path(post, path = "/v1/terminals/{terminal}/replace", tag = "terminals", params(("terminal" = TerminalId, Path), Effect),
     request_body = ops::ReasonBody, responses((status = 201, body = ops::Replaced)),
-    extensions(("x-reasons" = json!([Reason::TerminalUnknown, Reason::StateConflict, Reason::AcquirerUnknown]))))]
+    extensions(("x-reasons" = json!([Reason::KeyState, Reason::TerminalUnknown, Reason::StateConflict, Reason::AcquirerUnknown]))))]
 pub(super) async fn replace_device(
     Bound(app): Bound,
     context: Context,

@@ -42,7 +42,7 @@ impl Desk {
         let folder = tempfile::Builder::new().prefix("tillward-").tempdir().expect("a folder");
         let profiles = folder.path().join("tillward/profiles");
         std::fs::create_dir_all(&profiles).expect("a folder");
-        for role in ["backend", "operator", "officer", "auditor"] {
+        for (role, _) in tillward::cli::workplace::PEOPLE {
             std::os::unix::fs::symlink(service.workplace.profile(role), profiles.join(format!("{role}.toml"))).expect("links");
         }
         std::os::unix::fs::symlink(&service.workplace.dir, folder.path().join("place")).expect("links");
@@ -113,12 +113,24 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// The page without what is another at every run: times, ids, codes, fingerprints, check values, ports and process ids, each masked to its length,
-/// so that columns stay where they are.
+/// The page without what is another at every run: times, ids, codes, fingerprints, check values, keys, ports and process ids, each masked to its
+/// length, so that columns stay where they are.
 fn masked(page: &str) -> String {
+    let mut in_pem = false;
     let mut out = String::new();
-    let mut word = String::new();
-    for c in page.chars().chain(['\n']) {
+    for line in page.lines() {
+        in_pem |= line.starts_with("-----BEGIN");
+        let line = if in_pem && !line.starts_with("-----") { "BASE64".to_owned() } else { compared(&words_masked(line)) };
+        in_pem &= !line.starts_with("-----END");
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+fn words_masked(line: &str) -> String {
+    let (mut out, mut word) = (String::new(), String::new());
+    for c in line.chars().chain(['\n']) {
         if c.is_ascii_alphanumeric() || "_-:.+?=&%".contains(c) {
             word.push(c);
         } else {
@@ -127,7 +139,28 @@ fn masked(page: &str) -> String {
         }
     }
     out.pop();
+    // The id of an activation has nothing of its own that tells it from a word.
+    for start in ["id  ", "  \"id\": \""] {
+        if let Some(id) = out.strip_prefix(start).map(str::trim_start).and_then(|rest| rest.get(..7))
+            && id.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase())
+        {
+            return out.replace(id, "xxxxxxx");
+        }
+    }
     out
+}
+
+/// Check values and fingerprints in groups.
+fn compared(line: &str) -> String {
+    for name in ["KCV ", "SHA-256 "] {
+        if let Some((before, value)) = line.split_once(name)
+            && value.split(' ').all(|group| group.len() <= 4 && group.chars().all(|c| c.is_ascii_hexdigit()))
+        {
+            let crossed: String = value.chars().map(|c| if c == ' ' { c } else { 'x' }).collect();
+            return format!("{before}{name}{crossed}");
+        }
+    }
+    line.to_owned()
 }
 
 fn mask(word: &str) -> String {
@@ -161,9 +194,11 @@ fn mask(word: &str) -> String {
     {
         return crossed(0);
     }
-    let is_hex = word.len() >= 6 && word.chars().all(|c| c.is_ascii_hexdigit()) && word.chars().any(|c| c.is_ascii_digit());
-    let is_activation = word.len() == 7 && word.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
-    if is_hex || is_activation {
+    let is_hex = word.len() >= 6
+        && word.len().is_multiple_of(2)
+        && word.chars().all(|c| c.is_ascii_hexdigit())
+        && word.chars().any(|c| c.is_ascii_digit());
+    if is_hex {
         return crossed(0);
     }
     if word.len() > 40 && word.chars().any(|c| c.is_ascii_digit()) && !word.contains(':') { "BASE64".to_owned() } else { word.to_owned() }
@@ -179,6 +214,9 @@ async fn every_command_prints_what_is_written_down() {
     payments(&mut desk);
     ends_of_phones(&mut desk);
     inventory(&mut desk);
+    keys(&mut desk);
+    uses(&mut desk);
+    plans(&mut desk);
     profiles(&mut desk);
     installation(&mut desk);
     connections(&mut desk);
@@ -287,8 +325,9 @@ fn ends_of_phones(desk: &mut Desk) {
         "device resume $DEVICE --reason cleared --profile operator",
         "device retire $DEVICE --reason lost --profile operator",
         "device retire $DEVICE --reason lost --profile operator --json",
-        "device retire $DEVICE --reason lost --profile backend --execute",
+        "device retire $DEVICE --reason lost --profile auditor --execute",
         "terminal replace T-1 --reason stolen --profile backend",
+        "terminal replace T-2 --reason stolen --profile backend",
         "terminal replace T-1 --reason stolen --profile backend --execute",
         "terminal replace T-9 --reason stolen --profile backend --execute",
         "device retire $DEVICE --reason lost --profile operator --execute",
@@ -297,13 +336,14 @@ fn ends_of_phones(desk: &mut Desk) {
     ] {
         desk.run(line);
     }
-    desk.done("ends");
+    desk.done("retire");
 }
 
 fn inventory(desk: &mut Desk) {
-    desk.run("key list --profile auditor");
-    desk.run("key list --profile backend");
-    desk.done("key");
+    desk.run("key inventory --profile auditor");
+    desk.run("key inventory --profile backend");
+    desk.run("key list --class design --profile auditor");
+    desk.done("inventory");
     desk.run("audit list --limit 4 --profile auditor");
     desk.run("audit list --limit 1 --profile auditor --json");
     desk.run("audit list --limit 501 --profile auditor");
@@ -321,6 +361,133 @@ fn inventory(desk: &mut Desk) {
         .collect();
     desk.page = format!("{}\n\n{rest}", rows.join("\n"));
     desk.done("hsm");
+}
+
+fn keys(desk: &mut Desk) {
+    for line in [
+        "key create card-tokens --purpose encrypt --algorithm aes-256 --acquirer example-bank --alias tokens --rotate-every 90d --process-for 1095d --profile officer",
+        "key create card-tokens --purpose encrypt --algorithm aes-256 --acquirer example-bank --profile officer",
+        "key create receipts --purpose sign --algorithm ec-p256 --acquirer example-bank --inactive --profile officer --json",
+        "key create root-ca --purpose sign --algorithm ec-p256 --profile officer",
+        "key create seal --purpose sign --algorithm aes-256 --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --rotate-every 1s --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --rotate-every 90 --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --acquirer other-bank --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --profile auditor",
+        "key create seal --purpose mac --algorithm aes-256 --dry-run --profile officer",
+        "key create seal --purpose mac --algorithm aes-256 --profile officer",
+        "key list --class kms --profile officer",
+        "key list --purpose sign --class kms --profile officer --json",
+        "key show tokens --profile officer",
+        "key show nobody --profile officer",
+        "key activate receipts 1 --dry-run --profile officer",
+        "key activate receipts 1 --profile officer",
+        "key activate receipts 9 --profile officer",
+        "key rotate card-tokens --profile officer",
+        "key suspend card-tokens 1 --profile officer",
+        "key activate card-tokens 1 --profile officer",
+        "key deactivate card-tokens 1 --profile officer",
+        "key restore card-tokens 1 --profile officer",
+        "key update card-tokens --rotate-every 30d --limit 1000000 --aliases none --profile officer",
+        "key update card-tokens --primary 1 --profile officer",
+        "key update card-tokens --profile officer",
+        "key public receipts --profile officer",
+        "key public receipts --pem --profile officer",
+        "key public receipts 9 --profile officer",
+        "key public card-tokens --profile officer",
+        "key rotate card-tokens --profile auditor",
+        "key reconcile --profile auditor",
+        "key reconcile --profile officer",
+        "key reconcile --profile officer --json",
+    ] {
+        desk.run(line);
+    }
+    desk.done("key");
+}
+
+fn uses(desk: &mut Desk) {
+    std::fs::write(desk.at("receipt"), "12,50 EUR").expect("writes");
+    std::fs::write(desk.at("other"), "99,50 EUR").expect("writes");
+    std::fs::write(desk.at("key-material"), [7_u8; 32]).expect("writes");
+    desk.run("key create wrapper --purpose wrap --algorithm aes-256 --acquirer example-bank --profile officer --json --dry-run");
+    let (code, _, error) = desk.quietly("key create wrapper --purpose wrap --algorithm aes-256 --acquirer example-bank --profile officer");
+    assert_eq!(code, Some(0), "{error}");
+    let (code, _, error) =
+        desk.quietly("key create seal-of-bank --purpose mac --algorithm aes-256 --acquirer example-bank --profile officer");
+    assert_eq!(code, Some(0), "{error}");
+    for line in [
+        "kms sign receipts --in receipt --out signature --profile backend",
+        "kms sign receipts --in receipt --out signature --profile backend",
+        "kms sign receipts --in receipt --dry-run --profile backend",
+        "kms sign receipts --in receipt --json --profile backend",
+        "kms sign receipts --in receipt --algorithm RS256 --profile backend",
+        "kms sign receipts --in receipt --algorithm none --profile backend",
+        "kms verify receipts --in receipt --signature signature --profile backend",
+        "kms verify receipts --in other --signature signature --profile backend",
+        "kms verify receipts --in other --signature signature --json --profile backend",
+        "kms mac seal-of-bank --in receipt --out mac --profile backend",
+        "kms verify-mac seal-of-bank --in receipt --mac mac --profile backend",
+        "kms verify-mac seal-of-bank --in other --mac mac --profile backend",
+        "kms encrypt card-tokens --in receipt --associated-data other --out ciphertext --profile backend",
+        "kms decrypt card-tokens --in ciphertext --associated-data other --out plaintext --profile backend",
+        "kms decrypt card-tokens --in ciphertext --profile backend",
+        "kms decrypt card-tokens --in receipt --profile backend",
+        "kms wrap wrapper --in key-material --out wrapped --profile backend",
+        "kms unwrap wrapper --in wrapped --out unwrapped --profile backend",
+        "kms unwrap wrapper --in ciphertext --profile backend",
+        "kms wrap wrapper --in receipt --profile backend",
+        "kms random 16 --out random --profile backend",
+        "kms random 1025 --profile backend",
+        "kms sign card-tokens --in receipt --profile backend",
+        "kms sign nobody --in receipt --profile backend",
+        "kms sign receipts --in nowhere --profile backend",
+        "kms sign receipts --in receipt --profile operator",
+        "kms jwks receipts --profile backend",
+    ] {
+        desk.run(line);
+    }
+    for (name, content) in [("plaintext", &b"12,50 EUR"[..]), ("unwrapped", &[7_u8; 32])] {
+        assert_eq!(std::fs::read(desk.at(name)).expect("a file"), content);
+    }
+    desk.done("kms");
+}
+
+/// Two officers approve what the third one asks for.
+fn plans(desk: &mut Desk) {
+    desk.run("key destroy card-tokens 1 --profile officer");
+    desk.run("key destroy card-tokens 9 --profile officer");
+    desk.run("key destroy bdk-data 1 --profile officer");
+    desk.run("key destroy card-tokens 1 --profile auditor --execute");
+    let proposed = desk.run("key destroy card-tokens 1 --profile officer --execute --json");
+    let proposed: Value = serde_json::from_str(&proposed).unwrap_or_else(|_| panic!("{}", desk.page));
+    desk.keep("PLAN", proposed["id"].as_str().expect("an id").to_owned());
+    desk.keep("HASH", proposed["hash"].as_str().expect("a hash").to_owned());
+    for line in [
+        "plan list --profile auditor",
+        "plan execute $PLAN --execute --profile officer",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-key.pem --profile officer",
+        "approval sign $PLAN --hash 00 --key place/tls/officer-2-key.pem --profile officer-2",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-2-key.pem --profile officer-2",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-2-key.pem --profile officer-2",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-2-key.pem --profile officer-3",
+        "approval sign $PLAN --hash $HASH --key place/tls/officer-3-key.pem --profile officer-3",
+        "plan execute $PLAN --profile officer",
+        "plan execute $PLAN --execute --profile officer",
+        "plan execute $PLAN --execute --profile officer",
+        "key show card-tokens --profile officer",
+        "key restore card-tokens 1 --profile officer",
+        "plan show $PLAN --profile auditor",
+        "plan cancel $PLAN --profile officer",
+        "plan show 00000000000000000000000000000000 --profile auditor",
+        "key compromise card-tokens 1 --profile officer",
+        "key compromise card-tokens 1 --profile officer --execute",
+        "key export card-tokens 2 --kek nobody --profile officer",
+        "key import wanted --purpose mac --algorithm aes-256 --kek nobody --file place/tls/ca.pem --profile officer",
+        "key import wanted --purpose mac --algorithm aes-256 --kek nobody --file nowhere --profile officer",
+    ] {
+        desk.run(line);
+    }
+    desk.done("plan");
 }
 
 fn profiles(desk: &mut Desk) {

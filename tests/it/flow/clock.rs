@@ -22,16 +22,16 @@ use crate::scene::{Scene, denied, reason, refused};
 use crate::service::{PROGRAM, Service};
 
 /// The service on a clock that stands.
-struct Standing {
-    scene: Scene,
-    clock: Clock,
-    app: Arc<Running>,
+pub(super) struct Standing {
+    pub(super) scene: Scene,
+    pub(super) clock: Clock,
+    pub(super) app: Arc<Running>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl Standing {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let mut service = Service::start();
         assert!(service.stop().success());
         service.forget_addresses();
@@ -88,7 +88,7 @@ impl Standing {
         self.scene.line.transport.attest(phone.device(), &request).await.expect("a result");
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.send_replace(true);
         self.serving.await.expect("ends");
         self.app.store.close().await;

@@ -22,11 +22,11 @@ async fn propose(api: &Api) -> Value {
     api.post("/v1/plans", &ceremony()).await.expect("a plan")
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value:#}"))
 }
 
-fn path(plan: &Value, rest: &str) -> String {
+pub(super) fn path(plan: &Value, rest: &str) -> String {
     format!("/v1/plans/{}{rest}", text(plan, "id"))
 }
 
@@ -41,11 +41,11 @@ fn signed(service: &Service, who: &str, hash: &[u8; 32]) -> Value {
     json!({"signature": data_encoding::BASE64URL_NOPAD.encode(&signature)})
 }
 
-async fn approve(service: &Service, who: &str, plan: &Value) -> anyhow::Result<Value> {
+pub(super) async fn approve(service: &Service, who: &str, plan: &Value) -> anyhow::Result<Value> {
     service.api(who).post(&path(plan, "/approvals"), &signed(service, who, &hash(plan))).await
 }
 
-async fn execute(api: &Api, plan: &Value) -> anyhow::Result<Value> {
+pub(super) async fn execute(api: &Api, plan: &Value) -> anyhow::Result<Value> {
     api.post(&path(plan, "/execute"), &json!({})).await
 }
 
@@ -381,7 +381,7 @@ async fn a_roster_is_taken_only_if_exactly_it_was_approved() {
     let ready = async || -> Value { reqwest::get(&local).await.expect("answers").json().await.expect("JSON") };
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let told = loop {
-        if let Some(told) = ready().await["officers"].as_str() {
+        if let Some(told) = ready().await["not_in_force"].as_str() {
             break told.to_owned();
         }
         assert!(std::time::Instant::now() < deadline, "the file was not looked at");

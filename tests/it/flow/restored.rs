@@ -65,7 +65,7 @@ async fn a_restored_database_is_refused_at_start_and_accepted_only_with_everythi
     let accepted = run(&scene.service, &["init", "--json", "--accept-restored-database"]);
     assert!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
     let accepted: Value = serde_json::from_slice(&accepted.stdout).expect("JSON");
-    assert_eq!(accepted["restored"], json!({"activations_revoked": 1, "devices_suspended": 2}));
+    assert_eq!(accepted["restored"], json!({"activations_revoked": 1, "devices_suspended": 2, "keys_suspended": 0}));
     let again = run(&scene.service, &["init", "--json", "--accept-restored-database"]);
     let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
     assert_eq!(again["restored"], Value::Null, "once it is accepted, it is the database");

@@ -47,12 +47,12 @@ impl Attacker<'_> {
         self.opens_an_escrow_block(&made);
     }
 
-    fn there(&self, label: &str) -> ObjectHandle {
+    pub(super) fn there(&self, label: &str) -> ObjectHandle {
         let key = ring::present(self.session, label).expect("as designed").expect("it is there");
         key.handle.on(self.session).expect("its generation")
     }
 
-    fn kwp(&self) -> Mechanism<'static> {
+    pub(super) fn kwp(&self) -> Mechanism<'static> {
         ffi::plain(self.profile.kwp.expect("a module of the suite has it"))
     }
 

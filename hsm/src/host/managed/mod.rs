@@ -28,7 +28,7 @@ use crate::op::Answer;
 use cryptoki::context::Function;
 use cryptoki::error::Error;
 
-/// Longest message, plaintext or associated data: two of them have room in a frame.
+/// Longest message, plaintext or associated data. A plaintext and its associated data have to have room in one frame.
 const LONGEST: usize = 32 * 1024;
 
 /// What is asked of managed keys.

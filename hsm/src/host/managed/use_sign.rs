@@ -61,7 +61,7 @@ fn digest_length(scheme: SignatureScheme) -> Option<usize> {
     }
 }
 
-/// Makes and verifies it: a faulty signature must not leave, it may tell of the key (Boneh, DeMillo, Lipton 1997).
+/// Makes and verifies it: a faulty signature must not leave, it may tell of the key (Boneh and others 1997).
 pub(in crate::host) fn signature(session: &Session, key: &Key, scheme: SignatureScheme, input: &[u8]) -> Result<Vec<u8>, Error> {
     let handle = key.working.on(session)?;
     let signature = match scheme {

@@ -116,7 +116,7 @@ EXECUTE FUNCTION refuse('the life cycle of a key has no such transition');
 
 CREATE TRIGGER key_version_waits BEFORE UPDATE ON key_version FOR EACH ROW
 WHEN (OLD.destroy_at IS NOT NULL AND (
-    (NEW.destroy_at IS NULL AND NEW.state NOT IN ('suspended', 'compromised'))
+    (NEW.destroy_at IS NULL AND NEW.state <> 'suspended' AND NOT (NEW.state = 'compromised' AND OLD.state = 'compromised'))
     OR (NEW.destroy_at IS NOT NULL AND NEW.state <> OLD.state AND NEW.state NOT IN ('compromised', 'destroyed'))
     OR (NEW.destroying IS NULL AND OLD.destroying IS NOT NULL)
     OR NEW.destroy_at <> OLD.destroy_at OR NEW.destroy_order <> OLD.destroy_order
