@@ -23,6 +23,7 @@ pub struct PlanQuery {
     #[param(inline)]
     pub state: Option<PlanState>,
     /// The plans before this one.
+    #[param(value_type = Option<String>, pattern = "^[0-9a-f]{32}$")]
     pub before: Option<PlanId>,
     /// At most this many, up to 200.
     #[param(minimum = 1, maximum = 200)]

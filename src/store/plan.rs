@@ -18,14 +18,6 @@ pub struct PlanId(pub [u8; 16]);
 #[error("not a plan's id: 32 lower-case hexadecimal digits")]
 pub struct PlanIdError;
 
-impl utoipa::PartialSchema for PlanId {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        crate::schema::text("^[0-9a-f]{32}$")
-    }
-}
-
-impl utoipa::ToSchema for PlanId {}
-
 impl fmt::Display for PlanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))

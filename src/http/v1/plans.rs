@@ -41,14 +41,14 @@ pub(super) async fn propose_plan(
 }
 
 /// Reads a plan and how it stands.
-#[utoipa::path(get, path = "/v1/plans/{plan}", tag = "plans", params(("plan" = PlanId, Path)),
+#[utoipa::path(get, path = "/v1/plans/{plan}", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$")),
     responses((status = 200, body = ops::PlanView)), extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged]))))]
 pub(super) async fn read_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::PlanView> {
     ops::read_plan(&app, &context, plan).await.map(axum::Json)
 }
 
 /// Reads a plan and its approvals as a bundle that is verified without the service.
-#[utoipa::path(get, path = "/v1/plans/{plan}/bundle", tag = "plans", params(("plan" = PlanId, Path)),
+#[utoipa::path(get, path = "/v1/plans/{plan}/bundle", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$")),
     responses((status = 200, body = ops::bundle::Bundle)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged]))))]
 pub(super) async fn read_plan_bundle(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::bundle::Bundle> {
@@ -56,7 +56,7 @@ pub(super) async fn read_plan_bundle(Bound(app): Bound, context: Context, Id(pla
 }
 
 /// Approves a plan, as the officer who calls, with a signature over its hash.
-#[utoipa::path(post, path = "/v1/plans/{plan}/approvals", tag = "plans", params(("plan" = PlanId, Path), Effect),
+#[utoipa::path(post, path = "/v1/plans/{plan}/approvals", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$"), Effect),
     request_body = ops::ApprovalBody, responses((status = 201, body = ops::PlanView)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged, Reason::PlanClosed, Reason::PlanExpired, Reason::ApprovalOwn,
         Reason::ApprovalTwice, Reason::ApprovalForeign, Reason::ApprovalInvalid, Reason::StateConflict]))))]
@@ -70,7 +70,7 @@ pub(super) async fn approve_plan(
 }
 
 /// Withdraws a plan that is open; one that is withdrawn stays so.
-#[utoipa::path(post, path = "/v1/plans/{plan}/cancel", tag = "plans", params(("plan" = PlanId, Path), Effect),
+#[utoipa::path(post, path = "/v1/plans/{plan}/cancel", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$"), Effect),
     responses((status = 200, body = ops::PlanView)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged, Reason::PlanClosed]))))]
 pub(super) async fn cancel_plan(Bound(app): Bound, context: Context, Id(plan): Id<PlanId>) -> Answer<ops::PlanView> {
@@ -78,7 +78,7 @@ pub(super) async fn cancel_plan(Bound(app): Bound, context: Context, Id(plan): I
 }
 
 /// Executes an approved plan as it was signed, once; dry, verifies everything and does nothing.
-#[utoipa::path(post, path = "/v1/plans/{plan}/execute", tag = "plans", params(("plan" = PlanId, Path), Effect),
+#[utoipa::path(post, path = "/v1/plans/{plan}/execute", tag = "plans", params(("plan" = String, Path, pattern = "^[0-9a-f]{32}$"), Effect),
     request_body = ops::ExecutionBody, responses((status = 200, body = ops::Executed)),
     extensions(("x-reasons" = json!([Reason::PlanUnknown, Reason::PlanChanged, Reason::PlanClosed, Reason::PlanExpired, Reason::ApprovalOwn,
         Reason::ApprovalTwice, Reason::ApprovalForeign, Reason::ApprovalInvalid, Reason::ApprovalsMissing, Reason::QuorumMissing,
