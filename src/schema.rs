@@ -100,3 +100,59 @@ pub fn key_name() -> Object {
 pub fn one_of<const N: usize>(names: [&'static str; N]) -> Object {
     words(names)
 }
+
+/// The same forms where a member may be absent or null.
+pub mod optional {
+    use serde_json::Value;
+    use utoipa::openapi::schema::{Object, SchemaType, Type};
+
+    fn or_null(mut form: Object) -> Object {
+        if let SchemaType::Type(kind) = form.schema_type.clone() {
+            form.schema_type = SchemaType::from_iter([kind, Type::Null]);
+        }
+        if let Some(values) = &mut form.enum_values {
+            values.push(Value::Null);
+        }
+        form
+    }
+
+    /// [`super::base64url`].
+    pub fn base64url<const MIN: usize, const MAX: usize>() -> Object {
+        or_null(super::base64url::<MIN, MAX>())
+    }
+
+    /// [`super::key_version`].
+    pub fn key_version() -> Object {
+        or_null(super::key_version())
+    }
+
+    /// [`super::signature_scheme`].
+    pub fn signature_scheme() -> Object {
+        or_null(super::signature_scheme())
+    }
+
+    /// [`super::key_name`].
+    pub fn key_name() -> Object {
+        or_null(super::key_name())
+    }
+
+    /// [`super::key_purpose`].
+    pub fn key_purpose() -> Object {
+        or_null(super::key_purpose())
+    }
+
+    /// [`super::key_algorithm`].
+    pub fn key_algorithm() -> Object {
+        or_null(super::key_algorithm())
+    }
+
+    /// [`super::kek_form`].
+    pub fn kek_form() -> Object {
+        or_null(super::kek_form())
+    }
+
+    /// [`super::fingerprint`].
+    pub fn fingerprint() -> Object {
+        or_null(super::fingerprint())
+    }
+}

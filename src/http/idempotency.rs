@@ -55,12 +55,13 @@ pub(super) struct Once {
 pub(super) async fn once(State(layer): State<Once>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let has_effect = layer.document.operation(request.method(), path).is_some_and(|operation| operation.has_effect);
-    if !has_effect || request.extensions().get::<DryRun>().is_some() {
+    if !has_effect {
         return next.run(request).await;
     }
+    let dry_run = request.extensions().get::<DryRun>().is_some();
     match key(request.headers()) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(key)) => layer.answer(key, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        Ok(Some(key)) if !dry_run => layer.answer(key, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        Ok(_) => next.run(request).await,
         Err(reason) => Problem::new(reason).into_response(),
     }
 }

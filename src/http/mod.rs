@@ -115,6 +115,7 @@ impl Listeners {
             let border = Border {
                 listener,
                 arrival: Duration::from_millis(limits.handshake_ms),
+                body_bytes: limits.body_bytes,
                 deadline: Duration::from_millis(limits.request_ms),
                 places: Arc::new(Semaphore::new(limits.requests)),
                 metrics: metrics.clone(),

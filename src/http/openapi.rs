@@ -54,6 +54,8 @@ impl Document {
         for parsed in ["PaymentMessage", "MacRequest"] {
             json["components"]["schemas"][parsed]["additionalProperties"] = json!(false);
         }
+        // A parameter alone names it, and parameters bring no schemas.
+        json["components"]["schemas"]["PlanId"] = serde_json::to_value(crate::schema::plan_id()).expect("a schema is made of texts");
         json["components"]["schemas"]["DryRun"] = serde_json::to_value(DryRunReport::schema()).expect("a schema is made of texts");
         json["components"]["headers"] = json!({
             "X-Request-Id": {"description": "Leads to the request in log and audit log.", "required": true,

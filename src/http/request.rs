@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{FromRequest as _, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -31,6 +31,8 @@ pub(super) struct Border {
     pub listener: &'static str,
     /// Longest time for a body to arrive.
     pub arrival: Duration,
+    /// Largest body.
+    pub body_bytes: usize,
     /// Longest time for the work on one request.
     pub deadline: Duration,
     /// Requests at work at once; more are answered 503 at once.
@@ -52,7 +54,7 @@ pub(super) async fn around(State(border): State<Border>, mut request: Request, n
     let started = Instant::now();
     let response = async {
         // Before a place is taken: who sends half a request holds a connection, and keeps nobody else from being served.
-        let request = match arrive(request, border.arrival).await {
+        let request = match arrive(request, border.arrival, border.body_bytes).await {
             Ok(request) => request,
             Err(reason) => return Problem::new(reason).into_response(),
         };
@@ -73,17 +75,49 @@ pub(super) async fn around(State(border): State<Border>, mut request: Request, n
     response
 }
 
-/// Waits for the body, which [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) bounds. Where no route is, none is read.
-async fn arrive(request: Request, arrival: Duration) -> Result<Request, Refusal> {
+/// How much more of a body that is too large is read, and for how long, before it is refused: who still writes when the connection is closed does
+/// not get to read the answer.
+const LINGER: (usize, Duration) = (1 << 20, Duration::from_millis(500));
+
+/// Reads what still comes and throws it away.
+async fn linger(body: Body) {
+    let mut body = std::pin::pin!(body);
+    let rest = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > LINGER.0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER.1, rest).await;
+}
+
+/// The whole body; of one that is longer than the limit, `None`, after a while.
+async fn read(mut body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut whole = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await {
+        if let Ok(data) = frame?.into_data() {
+            whole.extend_from_slice(&data);
+        }
+        if whole.len() > limit {
+            linger(body).await;
+            return Ok(None);
+        }
+    }
+    Ok(Some(whole.into()))
+}
+
+/// Waits for the body. Where no route is, none is read.
+async fn arrive(request: Request, arrival: Duration, limit: usize) -> Result<Request, Refusal> {
     if request.body().is_end_stream() || request.extensions().get::<MatchedPath>().is_none() {
         return Ok(request);
     }
     let (parts, body) = request.into_parts();
-    let mut bounded = Request::new(body);
-    *bounded.extensions_mut() = parts.extensions.clone();
-    match tokio::time::timeout(arrival, Bytes::from_request(bounded, &())).await {
-        Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Reason::TooLarge.into()),
+    match tokio::time::timeout(arrival, read(body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Ok(Ok(None)) => Err(Reason::TooLarge.into()),
         Ok(Err(_)) => Err(Reason::Malformed.with("the body did not arrive whole")),
         Err(_) => Err(Reason::RequestTimeout.into()),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::schema;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
 

@@ -20,7 +20,7 @@ use crate::store::{PlanId, PlanState};
 pub struct ExecutionBody {
     /// The key that comes in, base64url: its SHA-256 is the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::base64url::<1, 16384>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<1, 16384>, required = false)]
     pub content: Option<String>,
     /// Verify everything, say what it would do, and do nothing.
     #[serde(default)]

@@ -23,7 +23,7 @@ pub struct DecryptBody {
     #[schema(schema_with = schema::base64url::<0, 32804>)]
     pub ciphertext: Bounded<32_804>,
     /// The same as then.
-    #[schema(schema_with = schema::base64url::<0, 8192>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<0, 8192>, required = false)]
     pub associated_data: Option<Bounded<MOST_ASSOCIATED>>,
 }
 

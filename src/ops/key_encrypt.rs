@@ -28,10 +28,10 @@ pub struct EncryptBody {
     #[schema(schema_with = schema::base64url::<0, 32768>)]
     pub plaintext: Secret<0, LONGEST>,
     /// Authenticated and not kept: it has to be given again to decrypt. At most 8 KiB.
-    #[schema(schema_with = schema::base64url::<0, 8192>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<0, 8192>, required = false)]
     pub associated_data: Option<Bounded<MOST_ASSOCIATED>>,
     /// With which version; without it, the primary one.
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
 }
 

@@ -21,7 +21,7 @@ pub struct MacBody {
     #[schema(schema_with = schema::base64url::<0, 32768>)]
     pub message: Bounded<LONGEST>,
     /// With which version; without it, the primary one.
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
 }
 

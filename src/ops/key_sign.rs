@@ -20,16 +20,16 @@ use crate::wire::b64url::{self, Bounded};
 #[serde(deny_unknown_fields)]
 pub struct SignBody {
     /// The message, at most 32 KiB; it is hashed as the algorithm says.
-    #[schema(schema_with = schema::base64url::<0, 32768>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<0, 32768>, required = false)]
     pub message: Option<Bounded<LONGEST>>,
     /// Its digest: SHA-256, for ES384 SHA-384. `EdDSA` signs messages only.
-    #[schema(schema_with = schema::base64url::<32, 48>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<32, 48>, required = false)]
     pub digest: Option<Bounded<64>>,
     /// How; without it, the key's own way (RSA: PS256).
-    #[schema(schema_with = schema::signature_scheme, required = false)]
+    #[schema(schema_with = schema::optional::signature_scheme, required = false)]
     pub algorithm: Option<SignatureScheme>,
     /// With which version; without it, the primary one.
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
 }
 

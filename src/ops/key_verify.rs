@@ -19,19 +19,19 @@ use crate::wire::b64url::Bounded;
 #[serde(deny_unknown_fields)]
 pub struct VerifyBody {
     /// The message, at most 32 KiB.
-    #[schema(schema_with = schema::base64url::<0, 32768>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<0, 32768>, required = false)]
     pub message: Option<Bounded<LONGEST>>,
     /// Its digest.
-    #[schema(schema_with = schema::base64url::<32, 48>, required = false)]
+    #[schema(schema_with = schema::optional::base64url::<32, 48>, required = false)]
     pub digest: Option<Bounded<64>>,
     /// The signature.
     #[schema(schema_with = schema::base64url::<0, 512>)]
     pub signature: Bounded<512>,
     /// How it was made; without it, the key's own way (RSA: PS256).
-    #[schema(schema_with = schema::signature_scheme, required = false)]
+    #[schema(schema_with = schema::optional::signature_scheme, required = false)]
     pub algorithm: Option<SignatureScheme>,
     /// The version that made it; without it, the primary one.
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
 }
 

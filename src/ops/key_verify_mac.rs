@@ -25,7 +25,7 @@ pub struct VerifyMacBody {
     #[schema(schema_with = schema::base64url::<0, 32>)]
     pub mac: Bounded<32>,
     /// The version that made it; without it, the primary one.
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
 }
 

@@ -27,7 +27,7 @@ pub struct WrapBody {
     #[schema(schema_with = schema::base64url::<16, 32>)]
     pub material: Secret<16, 32>,
     /// With which version; without it, the primary one.
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
 }
 

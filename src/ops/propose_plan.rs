@@ -25,35 +25,35 @@ pub struct PlanBody {
     pub deed: String,
     /// The logical key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::key_name, required = false)]
+    #[schema(schema_with = schema::optional::key_name, required = false)]
     pub key: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub version: Option<u32>,
     /// What the key is for, where the service does not know it: of a key that comes in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::key_purpose, required = false)]
+    #[schema(schema_with = schema::optional::key_purpose, required = false)]
     pub purpose: Option<Purpose>,
     /// What it is, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::key_algorithm, required = false)]
+    #[schema(schema_with = schema::optional::key_algorithm, required = false)]
     pub algorithm: Option<KeyAlgorithm>,
     /// The partner's KEK.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::key_name, required = false)]
+    #[schema(schema_with = schema::optional::key_name, required = false)]
     pub kek: Option<KeyName>,
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::key_version, required = false)]
+    #[schema(schema_with = schema::optional::key_version, required = false)]
     pub kek_version: Option<u32>,
     /// key-block or kwp.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::kek_form, required = false)]
+    #[schema(schema_with = schema::optional::kek_form, required = false)]
     pub form: Option<KekForm>,
     /// SHA-256 of the file, block or policy set, 64 lower-case hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::fingerprint, required = false)]
+    #[schema(schema_with = schema::optional::fingerprint, required = false)]
     pub content: Option<String>,
     /// Only say what the plan would be and what it would do.
     #[serde(default)]

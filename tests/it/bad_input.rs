@@ -109,6 +109,10 @@ fn heads(endpoint: &Endpoint, count: &mut usize) {
         answer
     };
     for method in ["PATCH", "OPTIONS", "TRACE", "HUNTER2MARKER"] {
+        // A key can be changed.
+        if method == "PATCH" && endpoint.path.starts_with("/v1/keys/") {
+            continue;
+        }
         let answer = ask(method, &endpoint.path, None);
         assert_eq!((answer.status, answer.reason().as_str()), (405, "method-not-allowed"), "{method}");
         assert!(answer.header("allow").is_some_and(|allow| allow.contains(endpoint.method)), "{method}");
