@@ -66,6 +66,9 @@ fn no_condition_is_dead_dropping_any_one_changes_a_case_or_the_matrix_or_is_refu
     for (file, text) in PolicyFiles::built_in().iter().filter(|(name, _)| *name != SCHEMA_FILE) {
         for policy in text.parse::<PolicySet>().expect("parses").policies() {
             let json = policy.to_json().expect("JSON");
+            if json["conditions"].as_array().is_none_or(Vec::is_empty) {
+                continue;
+            }
             for at in 0..check::terms(&json["conditions"][0]["body"]).len() {
                 let mut less = json.clone();
                 let terms: Vec<_> = check::terms(&json["conditions"][0]["body"]).into_iter().cloned().collect();
