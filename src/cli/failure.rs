@@ -54,6 +54,8 @@ pub(super) enum Failure {
     NoConfiguration,
     /// The configuration is not one.
     BadConfiguration,
+    /// The appraisal policy is not one.
+    BadAppraisal,
     /// The TLS files of the configuration do not fit.
     BadTls,
     /// A listener's address is taken, or not one of this machine.
@@ -132,15 +134,9 @@ impl Failure {
         Self::of_start(cause)
     }
 
-    /// TLS failures come wrapped in input and output errors, whose `source` is not the failure itself.
     fn of_connection(failed: &reqwest::Error) -> Self {
-        let mut next: Option<&(dyn Error + 'static)> = Some(failed);
-        while let Some(cause) = next {
-            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            if cause.is::<rustls::Error>() || inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
-                return Self::Mistrusted;
-            }
-            next = cause.source();
+        if is_of_tls(failed) {
+            return Self::Mistrusted;
         }
         if failed.is_connect() { Self::ServiceAway } else { Self::NoAnswer }
     }
@@ -152,9 +148,8 @@ impl Failure {
                 StartError::RestoredDatabase { .. } => return Some(Self::Restored),
                 StartError::CertificatesEnded(_) => return Some(Self::CertificatesEnded),
                 StartError::AcquirerKeys(_) => return Some(Self::NotMade),
-                StartError::Config(_) | StartError::Policy { .. } | StartError::PolicyFile { .. } | StartError::Principals(_) => {
-                    return Some(Self::BadConfiguration);
-                }
+                StartError::Config(_) | StartError::Principals(_) => return Some(Self::BadConfiguration),
+                StartError::Policy { .. } | StartError::PolicyFile { .. } => return Some(Self::BadAppraisal),
                 _ => {}
             }
         }
@@ -203,6 +198,7 @@ impl Failure {
             Self::Mismatched => "mismatched",
             Self::NoConfiguration => "no-configuration",
             Self::BadConfiguration => "bad-configuration",
+            Self::BadAppraisal => "bad-appraisal-policy",
             Self::BadTls => "bad-tls",
             Self::NoListener => "no-listener",
             Self::BadProfile => "bad-profile",
@@ -237,9 +233,14 @@ impl Failure {
             Self::Mismatched => "look whether store.url and hsm.uri are those of one installation; `tillward doctor` checks it.",
             Self::NoConfiguration => "name the file with --config, or make a first one with `tillward new DIR`.",
             Self::BadConfiguration => "docs/tillward.example.toml explains every field.",
-            Self::BadTls => "correct the file that is named; [listen] in docs/tillward.example.toml says what each has to be.",
+            Self::BadAppraisal => "correct the file that attestation.policy names; policies/README.md says what it holds.",
+            Self::BadTls => {
+                "correct the files of [listen]; docs/tillward.example.toml says what each has to be. A key has to be that of its certificate."
+            }
             Self::NoListener => "end what listens there (`ss -ltnp` names it), or take another address in [listen].",
-            Self::BadProfile => "name a profile with --profile or TILLWARD_PROFILE; `tillward new DIR` makes some.",
+            Self::BadProfile => {
+                "correct the file as docs/cli.md says, or name another with --profile or TILLWARD_PROFILE; `tillward new DIR` makes some."
+            }
             Self::BadPolicies => "put right what is named above, then `tillward policy check DIR`; policies/README.md explains it.",
             Self::Usage => "the --help of the command says what it takes.",
             Self::Advised(remedy) => remedy,
@@ -270,10 +271,16 @@ impl Failure {
     }
 }
 
+/// A failure of TLS comes wrapped in input and output errors, whose `source` is not the failure itself.
+fn is_of_tls(cause: &(dyn Error + 'static)) -> bool {
+    let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_of_tls(inner)) || cause.source().is_some_and(is_of_tls)
+}
+
 /// What went wrong, with its causes. A phone's refusal in the words of the reason, which the phone's own side does not have.
 fn words(error: &anyhow::Error) -> String {
     let refusal = error.chain().find_map(|cause| cause.downcast_ref::<HttpError>()?.refusal());
-    let Some(refusal) = refusal else { return format!("{error:#}") };
+    let Some(refusal) = refusal else { return format!("{error:#}").trim_end().to_owned() };
     let title = Reason::ALL.into_iter().find(|reason| reason.code() == refusal.reason).map_or("The service refused", Reason::title);
     let detail = refusal.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
     let request = refusal.request_id.as_ref().map(|id| format!(", request {id}")).unwrap_or_default();

@@ -22,7 +22,7 @@ pub(super) enum Kms {
     Sign {
         #[command(flatten)]
         with: Protect,
-        /// How: ES256, ES384, EdDSA, PS256, RS256; the key's own way, if absent
+        /// How, as a JWS names it (ES256, ES384, PS256, RS256 and so on); the key's own way, if absent
         #[arg(long, value_parser = scheme)]
         algorithm: Option<SignatureScheme>,
     },

@@ -37,7 +37,7 @@ pub(super) enum Profiles {
         #[arg(long)]
         json: bool,
     },
-    /// Make a profile the default: commands without --profile and TILLWARD_PROFILE take it
+    /// Make a profile the default: commands that name no other take it
     Use {
         /// Name of a profile, or FILE (with a / or a .)
         #[arg(value_name = "NAME")]
@@ -61,7 +61,7 @@ pub(super) struct Found {
 fn folder() -> anyhow::Result<PathBuf> {
     environment::settings()
         .map(|settings| settings.join("tillward").join("profiles"))
-        .ok_or_else(|| advise("this user has no home folder", "set XDG_CONFIG_HOME, or name the profile's file with --profile"))
+        .ok_or_else(|| advise("this user has no home folder", "set XDG_CONFIG_HOME, or name the profile's file with --profile."))
 }
 
 /// Finds a profile. What holds a `/` or a `.` is a file, anything else the name of one: so what lies about in the working folder
@@ -73,7 +73,7 @@ pub(super) fn find(named: Option<&str>) -> anyhow::Result<Found> {
             let what = "no profile is named, and there is no default";
             advise(
                 what,
-                "`tillward profile list` shows the profiles, `tillward profile use NAME` makes one the default; or name one with --profile",
+                "`tillward profile list` shows the profiles, `tillward profile use NAME` makes one the default; or name one with --profile.",
             )
         })?,
     };
@@ -83,7 +83,7 @@ pub(super) fn find(named: Option<&str>) -> anyhow::Result<Found> {
     let path = folder()?.join(format!("{named}.toml"));
     if !path.exists() {
         let what = format!("there is no profile {named} ({})", path.display());
-        return Err(advise(what, "`tillward profile list` shows the profiles; a file is named with its path, such as ./NAME.toml"));
+        return Err(advise(what, "`tillward profile list` shows the profiles; a file is named with its path, such as ./NAME.toml."));
     }
     Ok(Found { name: named, path })
 }
@@ -95,9 +95,8 @@ fn default() -> anyhow::Result<Option<String>> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|name| !name.is_empty())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(error).with_context(|| Advice::new(format!("cannot read {}", path.display()), "`tillward profile use NAME` writes it anew"))
-        }
+        Err(error) => Err(error)
+            .with_context(|| Advice::new(format!("cannot read {}", path.display()), "`tillward profile use NAME` writes it anew.")),
     }
 }
 
@@ -113,7 +112,7 @@ fn describe(found: &Found) -> anyhow::Result<Described> {
     let (profile, folder) = Profile::read(&found.path)?;
     let file = folder.join(&profile.certificate);
     let certificate = CertificateDer::from_pem_file(&file)
-        .with_context(|| Advice::new(format!("{} is not a certificate in PEM", file.display()), "correct `certificate` in the profile"))?;
+        .with_context(|| Advice::new(format!("{} is not a certificate in PEM", file.display()), "correct `certificate` in the profile."))?;
     let ends = x509_cert::Certificate::from_der(&certificate)
         .ok()
         .and_then(|certificate| i64::try_from(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs()).ok());
@@ -176,8 +175,8 @@ fn list(json: bool) -> anyhow::Result<()> {
                 rows.push(vec![mark, found.name, profile.url, principal, ends]);
             }
             Err(error) => {
-                let trouble = format!("{error:#}");
-                rows.push(vec![mark, found.name.clone(), trouble.clone()]);
+                let trouble = format!("{error:#}").trim_end().to_owned();
+                rows.push(vec![mark, found.name.clone(), "not acceptable: see `show`".to_owned()]);
                 values.push(json!({"name": found.name, "file": found.path, "default": is_default, "trouble": trouble}));
             }
         }
@@ -215,7 +214,7 @@ fn make_default(named: &str, json: bool) -> anyhow::Result<()> {
     let file = folder()?.with_file_name(DEFAULT);
     let parent = file.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&file, format!("{name}\n"))).with_context(|| {
-        Advice::new(format!("cannot write {}", file.display()), "make the folder writable, or set XDG_CONFIG_HOME to another")
+        Advice::new(format!("cannot write {}", file.display()), "make the folder writable, or set XDG_CONFIG_HOME to another.")
     })?;
     let value: Value = json!({"default": name, "url": profile.url, "principal": principal});
     if json {

@@ -69,7 +69,9 @@ fn line(reason: Reason) -> Option<&'static str> {
         }
         R::KeyNotExportable => "make a key with `tillward key create --exportable` and use that one; a key cannot become exportable.",
         R::WouldStrand => "look at the counts that are named, and move those phones or certificates to another key first.",
-        R::AlgorithmNotOffered => "take another algorithm: `tillward doctor hsm` says what this HSM offers.",
+        R::AlgorithmNotOffered => {
+            "take another algorithm: docs/api.md says which fit a purpose, `tillward doctor hsm` what this HSM offers."
+        }
         R::WrappedKeyRefused => "compare the KEK's check value with the partner, and the purpose and algorithm with what was agreed.",
         R::PlanUnknown => "`tillward plan list` shows the plans that are open.",
         R::PlanClosed => "nothing is left to do for it: `tillward plan show ID` says how it ended. For another time, make a new plan.",

@@ -26,7 +26,7 @@ pub enum TlsError {
         what: String,
     },
     /// Certificate and key do not fit, or the stack refuses them.
-    #[error("TLS: {0}")]
+    #[error("TLS cannot be set up with the files of [listen]")]
     Tls(#[from] rustls::Error),
     /// The client authorities cannot be used.
     #[error("client_ca: {0}")]

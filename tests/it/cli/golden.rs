@@ -56,15 +56,15 @@ impl Desk {
     /// Runs a command line, and notes what came of it. `$NAME` stands for a value that was kept.
     fn run(&mut self, line: &str) -> String {
         let (code, out, error) = self.quietly(line);
-        self.page.push_str(&format!("$ tillward {line}\n{out}"));
+        let mut said = format!("$ tillward {line}\n{out}");
         for line in error.lines() {
-            self.page.push_str(format!("! {line}").trim_end());
-            self.page.push('\n');
+            said.push_str(format!("! {line}").trim_end());
+            said.push('\n');
         }
-        if code != Some(0) {
-            self.page.push_str(&format!("= {}\n", code.expect("it ended by itself")));
-        }
-        self.page.push('\n');
+        let code = code.expect("it ended by itself");
+        let ended = if code == 0 { "\n".to_owned() } else { format!("= {code}\n\n") };
+        self.page.push_str(&said);
+        self.page.push_str(&ended);
         out
     }
 
@@ -177,9 +177,9 @@ fn mask(word: &str) -> String {
     }
     if let Some((before, port)) = word.split_once("127.0.0.1:")
         && port.len() > 1
-        && port.chars().all(|c| c.is_ascii_digit())
     {
-        return format!("{before}127.0.0.1:PORT");
+        let after = port.trim_start_matches(|c: char| c.is_ascii_digit());
+        return format!("{before}127.0.0.1:PORT{after}");
     }
     for prefix in ["dev_", "clr_", "req_", "plan_"] {
         if let Some(rest) = word.strip_prefix(prefix)
@@ -193,6 +193,10 @@ fn mask(word: &str) -> String {
         && groups.iter().all(|group| group.len() == 4 && group.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()))
     {
         return crossed(0);
+    }
+    // The last of a sentence or of a member.
+    if let Some(rest) = word.strip_suffix(['.', ':']) {
+        return mask(rest) + &word[rest.len()..];
     }
     let is_hex = word.len() >= 6
         && word.len().is_multiple_of(2)
@@ -456,7 +460,7 @@ fn uses(desk: &mut Desk) {
 fn plans(desk: &mut Desk) {
     desk.run("key destroy card-tokens 1 --profile officer");
     desk.run("key destroy card-tokens 9 --profile officer");
-    desk.run("key destroy bdk-data 1 --profile officer");
+    desk.run("key destroy bdk-data.example-bank 1 --profile officer");
     desk.run("key destroy card-tokens 1 --profile auditor --execute");
     let proposed = desk.run("key destroy card-tokens 1 --profile officer --execute --json");
     let proposed: Value = serde_json::from_str(&proposed).unwrap_or_else(|_| panic!("{}", desk.page));

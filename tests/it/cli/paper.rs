@@ -20,7 +20,7 @@ fn bash_accepts_the_completion_and_completes_nouns_verbs_and_profiles() {
     assert!(Command::new("bash").arg("-n").arg(&script).status().expect("bash").success());
     let complete = |words: &str| {
         let body = format!(
-            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+            "compopt() {{ :; }}; source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              _tillward_with_profiles tillward \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             script.display()
         );
