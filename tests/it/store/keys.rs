@@ -292,7 +292,7 @@ fn a_destruction_is_one_nodes_and_there_is_no_way_back_from_it() {
 type Step = (u32, Move, i64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((1..=3_u32, proptest::sample::select(Move::ALL.to_vec()), 0..200_i64), 1..40)
+    proptest::collection::vec((1..=3_u32, proptest::sample::select(Move::ALL.to_vec()), 0..200_i64), 1..30)
 }
 
 /// Plays the steps against the database and against a model of the table; after each, every version may be used exactly as the model says.
@@ -347,7 +347,7 @@ fn random_sequences_on_several_versions_leave_no_use_outside_the_state_and_lose_
     let url = format!("sqlite:{}", directory.path().join("tillward.db").display());
     let database = runtime.block_on(async { Database { store: Store::open(&url, 4).await.expect("opens"), url } });
     let count = std::cell::Cell::new(0);
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 16, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&steps(), |steps| {
         count.set(count.get() + 1);
         runtime.block_on(play(&database, &format!("k{}", count.get()), &steps));
