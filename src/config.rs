@@ -541,6 +541,8 @@ mod tests {
             "[pki]",
             "[activation]",
             "[attestation]",
+            "[approval]",
+            "[keys]",
             "[[acquirer]]",
             "[[principal]]",
         ] {

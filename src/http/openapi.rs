@@ -50,6 +50,10 @@ impl Document {
             "mutualTLS": {"type": "mutualTLS", "description": "The certificate's only subjectAltName URI names the principal."},
         });
         json["components"]["schemas"]["Problem"] = serde_json::to_value(Problem::schema()).expect("a schema is made of texts");
+        // Parsed member by member, and as strict as the rest.
+        for parsed in ["PaymentMessage", "MacRequest"] {
+            json["components"]["schemas"][parsed]["additionalProperties"] = json!(false);
+        }
         json["components"]["schemas"]["DryRun"] = serde_json::to_value(DryRunReport::schema()).expect("a schema is made of texts");
         json["components"]["headers"] = json!({
             "X-Request-Id": {"description": "Leads to the request in log and audit log.", "required": true,

@@ -8,13 +8,14 @@ use zeroize::Zeroizing;
 use super::context::Context;
 use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
+use super::key_sets::demand_of_set;
 use super::reason::Reason;
 use super::refuse;
 use super::verify_mac::{load_by_ksn, parse_ksn};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
-use crate::id::DeviceId;
+use crate::id::{AcquirerId, DeviceId};
 use crate::payment::message::PaymentMessage;
 use crate::schema;
 use crate::wire::b64url;
@@ -45,8 +46,20 @@ impl std::fmt::Debug for Decrypted {
 /// entry is durable.
 #[tracing::instrument(skip_all)]
 pub async fn decrypt(app: &App, context: &Context, body: &[u8]) -> Result<Decrypted, OpError> {
-    let message = PaymentMessage::parse(body)?;
+    decrypt_of(app, context, PaymentMessage::parse(body)?, None).await
+}
+
+/// The same for a message that is parsed, held to a key set where one is named.
+pub(super) async fn decrypt_of(
+    app: &App,
+    context: &Context,
+    message: PaymentMessage,
+    set: Option<&AcquirerId>,
+) -> Result<Decrypted, OpError> {
     let ksn = parse_ksn(message.ksn)?;
+    if let Some(set) = set {
+        demand_of_set(app, context, set, ksn, Action::Decrypt).await?;
+    }
     let (device, permit) = load_by_ksn(app, context, ksn, Action::Decrypt).await?;
     let permit = demand(app, context, permit, &[DesignKey::BdkData(&device.acquirer)]).await?;
     let decrypted = app.hsm.dukpt_decrypt(ksn, message.iv, message.aad, message.ciphertext, message.mac).await;

@@ -131,13 +131,15 @@ async fn adopt(app: &App, missing: Vec<(KeyName, Option<AcquirerId>, String)>) -
         tx.update_key(&key).await?;
         adopted += 1;
     }
-    tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("adopted", adopted)).await?;
+    if adopted > 0 {
+        tx.commit(AuditEvent::effect(permit, &context.occasion(app)).with("adopted", adopted)).await?;
+    }
     Ok(true)
 }
 
 /// Keys that every installation has, and the optional one; with the labels of the configured acquirers.
 async fn missing(app: &App) -> Result<Vec<(KeyName, Option<AcquirerId>, String)>, OpError> {
-    const FIXED: [&str; 9] = [
+    const FIXED: [&str; 11] = [
         "activation-mac",
         "enrollment-transport",
         "storage-kek",
@@ -147,6 +149,9 @@ async fn missing(app: &App) -> Result<Vec<(KeyName, Option<AcquirerId>, String)>
         "root-ca",
         "issuing-ca",
         "audit-signing",
+        // Where the token has them.
+        "enrollment-transport-ec",
+        "export-kek",
     ];
     let mut wanted: Vec<(String, Option<AcquirerId>, String)> =
         FIXED.iter().map(|name| ((*name).to_owned(), None, (*name).to_owned())).collect();

@@ -75,7 +75,6 @@ fn is_there(version: &crate::store::KeyVersion, to: Move) -> bool {
         Move::Activate => life.state == KeyState::Active,
         Move::Suspend => life.state == KeyState::Suspended && !life.waits,
         Move::Deactivate => life.state == KeyState::Deactivated && !life.waits,
-        Move::Restore => false,
-        Move::ReportCompromise | Move::ScheduleDestruction | Move::Destroy => false,
+        Move::Restore | Move::ReportCompromise | Move::ScheduleDestruction | Move::Destroy => false,
     }
 }

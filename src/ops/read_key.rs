@@ -1,7 +1,7 @@
 //! Reads a managed key with its versions.
 
 use serde::Serialize;
-use tillward_hsm::KeyName;
+use tillward_hsm::{KekForm, KeyName};
 
 use super::context::Context;
 use super::design_keys::dependants;
@@ -160,7 +160,7 @@ impl From<store::Key> for ManagedKey {
     fn from(key: store::Key) -> Self {
         Self {
             class: key.shape.class.name(),
-            form: key.shape.class.form().map(|form| form.name()),
+            form: key.shape.class.form().map(KekForm::name),
             acquirer: key.acquirer.map(String::from),
             purpose: key.shape.purpose.name(),
             algorithm: key.shape.algorithm.name(),

@@ -6,13 +6,14 @@ use tillward_hsm::ksn::Ksn;
 use super::context::Context;
 use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
+use super::key_sets::demand_of_set;
 use super::read_device::not_active;
 use super::reason::Reason;
-use super::{authorize, refuse, turn_away};
+use super::{authorize, for_real, refuse, turn_away};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::{Action, Permit, Resource};
-use crate::id::DeviceId;
+use crate::id::{AcquirerId, DeviceId};
 use crate::payment::message::MacRequest;
 use crate::store;
 use tillward_hsm::{HsmError, Refusal as HsmRefusal};
@@ -29,8 +30,20 @@ pub struct Verified {
 /// Verifies the MAC (key usage 2000, AES-CMAC) over the data.
 #[tracing::instrument(skip_all)]
 pub async fn verify_mac(app: &App, context: &Context, body: &[u8]) -> Result<Verified, OpError> {
-    let request = MacRequest::parse(body)?;
+    verify_mac_of(app, context, MacRequest::parse(body)?, None).await
+}
+
+/// The same for a request that is parsed, held to a key set where one is named.
+pub(super) async fn verify_mac_of(
+    app: &App,
+    context: &Context,
+    request: MacRequest,
+    set: Option<&AcquirerId>,
+) -> Result<Verified, OpError> {
     let ksn = parse_ksn(request.ksn)?;
+    if let Some(set) = set {
+        demand_of_set(app, context, set, ksn, Action::VerifyMac).await?;
+    }
     let (device, permit) = load_by_ksn(app, context, ksn, Action::VerifyMac).await?;
     let permit = demand(app, context, permit, &[DesignKey::BdkData(&device.acquirer)]).await?;
     match app.hsm.dukpt_verify_mac(ksn, request.data, request.mac).await {
@@ -59,5 +72,5 @@ pub(super) async fn load_by_ksn(app: &App, context: &Context, ksn: Ksn, action: 
     if let Some(reason) = not_active(row.state) {
         return Err(refuse(app, context, permit, reason).await);
     }
-    Ok((row, permit))
+    Ok((row, for_real(permit)?))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tillward_hsm::managed::{KeyAlgorithm, KeyName, Purpose};
+use tillward_hsm::managed::{KekForm, KeyAlgorithm, KeyName, Purpose};
 
 use super::StoreError;
 use super::audit::placeholders;
@@ -57,7 +57,7 @@ impl Tx {
         )
         .bind(key.name.as_str())
         .bind(key.shape.class.name())
-        .bind(key.shape.class.form().map(|form| form.name()))
+        .bind(key.shape.class.form().map(KekForm::name))
         .bind(key.acquirer.as_ref().map(AcquirerId::as_str))
         .bind(key.shape.purpose.name())
         .bind(key.shape.algorithm.name())

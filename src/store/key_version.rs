@@ -174,7 +174,7 @@ impl Tx {
             .bind(time(new.validity.not_after))
             .bind(signed(new.uses_limit))
             .bind(new.made.kcv.as_deref())
-            .bind(new.made.fingerprint.as_ref().map(|digest| digest.as_slice()))
+            .bind(new.made.fingerprint.as_ref().map(<[u8; 32]>::as_slice))
             .bind(new.made.spki.as_deref())
             .bind(escrow);
         self.run("key_version", statement).await.map(drop)
@@ -200,7 +200,7 @@ impl Tx {
         .bind(i64::from(version))
         .bind(now.0)
         .bind(made.kcv.as_deref())
-        .bind(made.fingerprint.as_ref().map(|digest| digest.as_slice()))
+        .bind(made.fingerprint.as_ref().map(<[u8; 32]>::as_slice))
         .bind(made.spki.as_deref())
         .bind(escrow);
         Ok(self.run("key_version", statement).await? == 1)

@@ -11,7 +11,7 @@ use crate::authz::{Explanation, PolicyText, PrincipalUri, Question, explain};
 
 /// Arguments of `tillward policy explain`.
 #[derive(Debug, Args)]
-pub(super) struct Explain {
+pub(in crate::cli) struct Explain {
     /// The folder; without it, the policies that come with Tillward
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,

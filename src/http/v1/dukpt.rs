@@ -2,7 +2,7 @@
 
 use axum::response::IntoResponse;
 
-use super::Answer;
+use super::{Answer, DryRun};
 use crate::http::extract::{Bound, JsonBytes};
 use crate::ops;
 use crate::ops::context::Context;
@@ -11,7 +11,7 @@ use crate::ops::reason::Reason;
 use crate::payment::message::{MacRequest, PaymentMessage};
 
 /// Verifies a phone's MAC.
-#[utoipa::path(post, path = "/v1/dukpt/verify-mac", tag = "dukpt", request_body = MacRequest,
+#[utoipa::path(post, path = "/v1/dukpt/verify-mac", tag = "dukpt", params(DryRun), request_body = MacRequest,
     responses((status = 200, body = ops::Verified)),
     extensions(("x-reasons" = json!([Reason::KeyState, Reason::KsnUnknown, Reason::DeviceSuspended, Reason::DeviceRetired, Reason::MacMismatch]))))]
 pub(super) async fn verify_mac(Bound(app): Bound, context: Context, JsonBytes(body): JsonBytes) -> Answer<ops::Verified> {
@@ -19,7 +19,7 @@ pub(super) async fn verify_mac(Bound(app): Bound, context: Context, JsonBytes(bo
 }
 
 /// Verifies and decrypts a phone's payment message.
-#[utoipa::path(post, path = "/v1/dukpt/decrypt", tag = "dukpt", request_body = PaymentMessage,
+#[utoipa::path(post, path = "/v1/dukpt/decrypt", tag = "dukpt", params(DryRun), request_body = PaymentMessage,
     responses((status = 200, body = ops::Decrypted)),
     extensions(("x-reasons" = json!([Reason::KeyState, Reason::KsnUnknown, Reason::DeviceSuspended, Reason::DeviceRetired, Reason::MacMismatch,
         Reason::DecryptionFailed]))))]

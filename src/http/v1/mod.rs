@@ -11,6 +11,7 @@
 mod activations;
 mod devices;
 mod dukpt;
+mod key_sets;
 mod keys;
 mod kms;
 mod merchants;
@@ -48,6 +49,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(devices::give_clearance))
         .routes(routes!(dukpt::verify_mac))
         .routes(routes!(dukpt::decrypt))
+        .routes(routes!(key_sets::list_key_sets))
+        .routes(routes!(key_sets::key_set_verify_mac))
+        .routes(routes!(key_sets::key_set_verify_mac_batch))
+        .routes(routes!(key_sets::key_set_decrypt))
+        .routes(routes!(key_sets::key_set_decrypt_batch))
         .routes(routes!(service::read_audit))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::reconcile_keys))

@@ -86,10 +86,10 @@ async fn a_key_is_made_once_read_by_alias_rotated_and_listed() {
     let own = [format!("bdk-data.{ACQUIRER}"), format!("bdk-pin.{ACQUIRER}"), "receipts".to_owned()];
     assert_eq!(names(backend, "").await, own);
     assert_eq!(names(auditor, "?class=kms").await, ["receipts"]);
-    assert_eq!(names(auditor, "?class=design").await.len(), 11, "every key of the design is under control");
+    assert_eq!(names(auditor, "?class=design").await.len(), 12, "every key of the design is under control");
     assert_eq!(names(auditor, "?limit=1&after=issuing-ca").await.len(), 1);
     let report = operator.get("/v1/keys/reconciliation").await.expect("a report");
-    assert_eq!(report["agreeing"], json!(13), "{report:#}");
+    assert_eq!(report["agreeing"], json!(14), "{report:#}");
     assert_eq!((&report["missing_on_token"], &report["unknown_on_token"], &report["differing"]), (&json!([]), &json!([]), &json!([])));
 }
 

@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD as B64;
 use p256::ecdsa::signature::Verifier as _;
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, reason};
+use crate::scene::{Scene, payment, reason};
 use crate::service::ACQUIRER;
 
 async fn key(scene: &Scene, name: &str, purpose: &str, algorithm: &str) {
@@ -104,7 +104,7 @@ async fn what_one_use_makes_the_other_takes_back() {
         ("w", "decrypt", json!({"ciphertext": made["ciphertext"]})),
         ("m", "sign", json!({"message": message})),
     ] {
-        assert_eq!(reason(of(&scene, key, verb, body).await), "key-purpose", "{key} {verb}");
+        assert_eq!(reason(of(&scene, key, verb, body).await), "not-permitted", "{key} {verb}: by policy, before the key is looked at");
     }
     assert_eq!(reason(of(&scene, "nobody", "sign", json!({"message": message})).await), "key-unknown");
     assert_eq!(reason(scene.auditor.post("/v1/keys/e/decrypt", &json!({"ciphertext": made["ciphertext"]})).await), "not-permitted");
@@ -171,4 +171,31 @@ async fn an_old_version_processes_and_a_batch_answers_for_each_item() {
     assert_eq!((&dry["permitted"], &dry["action"]), (&json!(true), &json!("key_mac")));
     of(&scene, "few", "mac", json!({"message": "AA"})).await.expect("the fifth");
     assert_eq!(reason(of(&scene, "few", "mac", json!({"message": "AA"})).await), "key-limit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phones_messages_are_held_to_the_key_set_that_is_named() {
+    let scene = Scene::set().await;
+    let mut phone = scene.phone("t1", "standard").await;
+    let sets = scene.backend.get("/v1/key-sets").await.expect("the sets");
+    let data = &sets["key_sets"][0]["data"];
+    assert_eq!((&sets["key_sets"][0]["acquirer"], &data["id"], &data["state"]), (&json!(ACQUIRER), &json!("E1000002"), &json!("ready")));
+    assert!(data["check_value"].is_string(), "{sets}");
+
+    let decrypt = format!("/v1/key-sets/{ACQUIRER}/decrypt");
+    let (first, second) = (payment(&mut phone, b"4111"), payment(&mut phone, b"4222"));
+    let dry = scene.backend.post(&format!("{decrypt}?dry_run=true"), &first).await.expect("would be done");
+    assert_eq!((&dry["permitted"], &dry["action"]), (&json!(true), &json!("decrypt")));
+    assert_eq!(scene.backend.post(&decrypt, &first).await.expect("decrypts")["plaintext"], B64.encode(b"4111"));
+
+    let mut foreign = second.clone();
+    foreign["ksn"] = json!("E10000020000FFFF00000001");
+    let mut pin = second.clone();
+    pin["ksn"] = json!("E10000010000000100000001");
+    let batch = scene.backend.post(&format!("{decrypt}/batch"), &json!({"items": [foreign, second, pin]})).await.expect("answers");
+    assert_eq!(batch["items"][0]["problem"]["reason"], "ksn-unknown");
+    assert_eq!(batch["items"][1]["plaintext"], B64.encode(b"4222"));
+    assert_eq!(batch["items"][2]["problem"]["reason"], "ksn-unknown");
+    assert_eq!(reason(scene.backend.post("/v1/key-sets/another-bank/decrypt", &first).await), "acquirer-unknown");
+    assert_eq!(reason(scene.backend.post(&format!("{decrypt}/batch"), &json!({"items": [{}]})).await), "malformed");
 }

@@ -17,6 +17,7 @@ use crate::derivation::Algorithm;
 use crate::error::Refusal;
 use crate::escrow::wrapped_bytes;
 use crate::managed::{KekForm, KekRef, KeyRef};
+use crate::rules::Action;
 
 impl From<BlockError> for Fault {
     fn from(_: BlockError) -> Self {
@@ -57,16 +58,17 @@ pub(super) fn receive<'s>(
     (kek, under): (&KekRef, &Key),
     key: &KeyRef,
     algorithm: Algorithm,
-    content: &[u8],
+    sent: &[u8],
 ) -> Result<Ephemeral<'s>, Fault> {
     let handle = under.handle.on(session)?;
     if kek.form == KekForm::Kwp {
-        if content.len() != wrapped_bytes(algorithm) {
+        if sent.len() != wrapped_bytes(algorithm) {
             return Err(Refusal::UnwrapFailed.into());
         }
-        return unwrap(context, session, handle, algorithm, content);
+        let arrived = unwrap(context, session, handle, algorithm, sent)?;
+        return same_again(context, session, handle, &arrived, sent).map(|()| arrived);
     }
-    let block = Block::parse(content)?;
+    let block = Block::parse(sent)?;
     if !block.is_of(key) {
         return Err(Refusal::KeyBlockRefused.into());
     }
@@ -76,7 +78,21 @@ pub(super) fn receive<'s>(
     verify_mac(session, verifying.handle(), block.authenticated().as_bytes(), block.mac())?;
     drop(verifying);
     let unwrapping = derive(direction.wrapping(), &templates::derived_to_unwrap(&context.profile))?;
-    unwrap(context, session, unwrapping.handle(), block.algorithm(), block.wrapped())
+    let arrived = unwrap(context, session, unwrapping.handle(), block.algorithm(), block.wrapped())?;
+    drop(unwrapping);
+    let wrapping = derive(direction.wrapping(), &templates::derived(Algorithm::Aes256, templates::WRAP))?;
+    same_again(context, session, wrapping.handle(), &arrived, block.wrapped()).map(|()| arrived)
+}
+
+/// KWP says how long a key is, and SoftHSM 2.6.1 fills one of 25 to 31 bytes up with zeros. What was unwrapped as it is, wraps to the same bytes.
+fn same_again(context: &Context, session: &Session, with: ObjectHandle, arrived: &Ephemeral<'_>, wrapped: &[u8]) -> Result<(), Fault> {
+    match session.wrap_key(&kwp(context)?, with, arrived.handle()) {
+        Ok(again) if again == wrapped => Ok(()),
+        Ok(_) => Err(Refusal::UnwrapFailed.into()),
+        // A module that unwraps to an AES key of no AES length may refuse here.
+        Err(error) if fault::rule(&error).action == Action::Fail => Err(Refusal::UnwrapFailed.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A blob that does not unwrap is the partner's fault, where the token is well.

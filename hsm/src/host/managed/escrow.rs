@@ -69,9 +69,9 @@ pub(super) fn make(context: &Context, session: &Session, key: &KeyRef, design: &
     draft(context, session, design)?.settle(context, session, design)
 }
 
-fn sign(context: &Context, session: &Session, content: &[u8]) -> Result<[u8; 16], Fault> {
+fn sign(context: &Context, session: &Session, message: &[u8]) -> Result<[u8; 16], Fault> {
     let key = context.ring.get(templates::STORAGE_MAC)?.working.on(session)?;
-    let mac = object::twice(|| session.sign(&Mechanism::AesCMac, key, content))?;
+    let mac = object::twice(|| session.sign(&Mechanism::AesCMac, key, message))?;
     Ok(mac.try_into().map_err(|_| Error::InvalidValue)?)
 }
 

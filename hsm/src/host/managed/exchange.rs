@@ -27,7 +27,7 @@ pub(in crate::host) fn exchange(host: &Host, context: &Context, session: &Sessio
         Exchange::MakeKek { kek, partner } => kek::make(host, context, session, kek, partner),
         Exchange::MakeBdks { acquirer } => kek::make_bdks(host, context, session, acquirer),
         Exchange::Export { key, kek, escrow, approved } => export(host, context, session, (key, kek), escrow, approved),
-        Exchange::Import { key, kek, content, approved } => import(host, context, session, (key, kek), content, approved),
+        Exchange::Import { key, kek, content: sent, approved } => import(host, context, session, (key, kek), sent, approved),
     }
 }
 
@@ -44,13 +44,11 @@ fn not_offered(key: &KeyRef) -> Fault {
 fn find_kek(context: &Context, session: &Session, kek: &KekRef) -> Result<Key, Fault> {
     let label = kek.label();
     let _guard = context.searching(session);
-    match ring::present(session, &label)? {
-        Some(key) => Ok(key),
-        None => {
-            context.demand_login(session)?;
-            Err(Refusal::UnknownKey { label }.into())
-        }
+    if let Some(key) = ring::present(session, &label)? {
+        return Ok(key);
     }
+    context.demand_login(session)?;
+    Err(Refusal::UnknownKey { label }.into())
 }
 
 /// Changes nothing on the token: a crash leaves session objects, which go with the process.
@@ -84,10 +82,10 @@ fn import(
     context: &Context,
     session: &Session,
     (key, kek): (&KeyRef, &KekRef),
-    content: &[u8],
+    sent: &[u8],
     approved: &Approved,
 ) -> Result<Answer, Fault> {
-    let hash = Sha256::digest(content).into();
+    let hash = Sha256::digest(sent).into();
     demand(host, approved, |deed| *deed == Deed::ImportKey(key.clone(), kek.clone(), hash))?;
     let algorithm = traveller(key)?;
     // What is not made while the host runs does not come in either: base derivation keys are begun here, in a ceremony.
@@ -97,7 +95,7 @@ fn import(
     let designs = templates::designs(&key.label());
     let design = designs.into_iter().find(|design| design.bits == algorithm.bits()).ok_or_else(|| Fault::input("key"))?;
     let under = find_kek(context, session, kek)?;
-    let arrived = carry::receive(context, session, (kek, &under), key, algorithm, content)?;
+    let arrived = carry::receive(context, session, (kek, &under), key, algorithm, sent)?;
     let _guard = context.changing(session);
     must_be_new(session, &design)?;
     create::demand_room(host, 1)?;

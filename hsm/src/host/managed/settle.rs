@@ -79,7 +79,7 @@ pub(in crate::host) fn settle(context: &Context, session: &Session, design: &Des
         .map(|checked| Ephemeral::new(session, checked))
         .and_then(|checked| object::check_value(session, checked.handle()));
     let kcv = match kcv {
-        // KWP fills up to eight bytes: only a use shows that 25 to 31 bytes are no AES key.
+        // kryoptic 1.5 takes a key of no AES length until it is used.
         Err(error) if fault::rule(&error).action == Action::Fail => return Err(Refusal::UnwrapFailed.into()),
         other => other?,
     };
