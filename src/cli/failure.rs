@@ -217,7 +217,9 @@ impl Failure {
             Self::ServiceAway => {
                 "start the service with `tillward serve`, or correct `url` in the profile (`tillward profile show` says which service was asked)."
             }
-            Self::NoAnswer => "whether it was done is not known: look with `show`, `list` or `tillward audit list` before you ask again.",
+            Self::NoAnswer => {
+                "whether it was done is not known: look with `show` or `list` before you ask again; if no command is answered, see `tillward profile show`: your certificate may not be taken."
+            }
             Self::Mistrusted => {
                 "`tillward profile show` says whose certificate was shown and when it ends; `ca` has to be the authority of the service's certificate."
             }

@@ -20,7 +20,7 @@ pub(super) fn form(text: &str) -> Result<KekForm, &'static str> {
 
 /// Whether it is meant.
 #[derive(Debug, Clone, Copy, Args)]
-pub(super) struct Dry {
+pub(in crate::cli) struct Dry {
     /// Ask whether it may be done; change nothing
     #[arg(long)]
     dry_run: bool,
