@@ -85,7 +85,7 @@ impl Circumstances {
 pub struct Denied {
     caller: Caller,
     action: Action,
-    resource: Resource,
+    resource: Box<Resource>,
     policies: Vec<String>,
 }
 
@@ -147,7 +147,7 @@ impl Authz {
     /// # Errors
     /// [`Denied`] when no policy allows it, one forbids it, one cannot be evaluated, or the action does not apply to this kind of resource.
     pub fn authorize(&self, caller: &Caller, action: Action, resource: &Resource, now: Circumstances) -> Result<Permit, Denied> {
-        let denied = |policies| Denied { caller: caller.clone(), action, resource: resource.clone(), policies };
+        let denied = |policies| Denied { caller: caller.clone(), action, resource: Box::new(resource.clone()), policies };
         let entity = match caller {
             Caller::Principal(principal) => match self.principals.get(principal.uri()) {
                 Some(known) if known.principal == *principal => known.entity.as_ref(),
@@ -173,7 +173,6 @@ impl Authz {
 
 impl Permit {
     /// The same permit for a dry run: what it allows is not done. An effect that is made from it does not commit.
-    #[must_use]
     pub fn dry(self) -> Self {
         Self { dry: true, ..self }
     }

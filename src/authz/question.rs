@@ -79,6 +79,7 @@ impl Question {
     }
 
     /// The same when a plan is executed that so many officers approved.
+    #[must_use]
     pub fn approved(mut self, approvals: u32) -> Self {
         self.now.approvals = approvals;
         self

@@ -146,6 +146,7 @@ impl Resource {
     }
 
     /// The same resource with a trait that policies can ask for.
+    #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.traits.insert(name, value.into());
         self

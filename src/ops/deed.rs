@@ -49,7 +49,7 @@ pub(super) async fn check(app: &App, context: &Context, deed: &Deed) -> Result<V
     }
 }
 
-/// Does it. The permit is for [`action`] on [`resource`]; the approvals are verified. `content` is what an import brings: its hash is the plan's.
+/// Does it. The permit is for [`action`] on [`resource`]; the approvals are verified. `brought` is what an import brings: its hash is the plan's.
 /// Commits the plan as executed in the same transaction (`tx.execute_plan`), with the approvals in the audit event.
 pub(super) async fn perform(
     app: &App,
@@ -57,15 +57,15 @@ pub(super) async fn perform(
     permit: Permit,
     deed: &Deed,
     approved: &Approved,
-    content: Option<Vec<u8>>,
+    brought: Option<Vec<u8>>,
 ) -> Result<Value, OpError> {
     match deed {
         Deed::DestroyKey(key) => destroy_key::perform(app, context, permit, key, approved).await,
         Deed::ReportCompromise(key) => report_compromise::perform(app, context, permit, key, approved).await,
         Deed::ExportKey(key, kek) => export_key::perform(app, context, permit, key, kek, approved).await,
         Deed::ImportKey(key, kek, _) => {
-            let content = content.ok_or_else(|| OpError::from(Reason::Malformed.with("content: missing")))?;
-            import_key::perform(app, context, permit, key, kek, approved, content).await
+            let brought = brought.ok_or_else(|| OpError::from(Reason::Malformed.with("content: missing")))?;
+            import_key::perform(app, context, permit, key, kek, approved, brought).await
         }
         Deed::ChangePolicy(digest) => pin(app, context, permit, PinKind::Policy, digest, approved).await,
         Deed::ChangeOfficers(digest) => pin(app, context, permit, PinKind::Officers, digest, approved).await,

@@ -75,8 +75,8 @@ pub async fn execute_plan(app: &App, context: &Context, id: PlanId, body: Execut
         }
         Err(refusal) => return Err(refuse(app, context, permit, refusal).await),
     }
-    let content = match body.content.as_deref().map(|text| data_encoding::BASE64URL_NOPAD.decode(text.as_bytes())).transpose() {
-        Ok(content) => content,
+    let brought = match body.content.as_deref().map(|text| data_encoding::BASE64URL_NOPAD.decode(text.as_bytes())).transpose() {
+        Ok(brought) => brought,
         Err(_) => return Err(refuse(app, context, permit, Reason::Malformed.with("content: base64url without padding")).await),
     };
     let target = deed::resource(app, &plan.deed).await?;
@@ -86,7 +86,7 @@ pub async fn execute_plan(app: &App, context: &Context, id: PlanId, body: Execut
         drop(permit);
         (deed::check(app, context, &plan.deed).await?, stored.row)
     } else {
-        let result = deed::perform(app, context, permit, &plan.deed, &approved, content).await?;
+        let result = deed::perform(app, context, permit, &plan.deed, &approved, brought).await?;
         let row = app.store.read().await?.find_plan(id).await?;
         (result, row.ok_or_else(|| OpError::internal("reading an executed plan", "it is gone"))?)
     };

@@ -38,14 +38,14 @@ pub(super) async fn perform(
         Err(OpError::Refused(refusal)) => return Err(refuse(app, context, permit, refusal).await),
         Err(error) => return Err(error),
     };
-    let content = app.hsm.export_key(key, kek, escrow, approved).await?;
+    let wrapped = app.hsm.export_key(key, kek, escrow, approved).await?;
     let mut event =
         AuditEvent::effect(permit, &context.occasion(app)).with("version", u64::from(key.version)).with("form", kek.form.name());
-    event = event.with("content", crate::audit::Fact::hex(&super::sha256(&content)));
+    event = event.with("content", crate::audit::Fact::hex(&super::sha256(&wrapped)));
     deed::commit(app, context, app.store.begin().await?, event, approved).await?;
     Ok(json!({
-        "content": b64url::encode(&content),
-        "content_sha256": data_encoding::HEXLOWER.encode(&super::sha256(&content)),
+        "content": b64url::encode(&wrapped),
+        "content_sha256": data_encoding::HEXLOWER.encode(&super::sha256(&wrapped)),
         "kcv": version.made.kcv,
         "kek": kek.name,
         "kek_version": kek.version,

@@ -26,7 +26,7 @@ pub(super) async fn check(app: &App, _: &Context, key: &KeyRef, kek: &KekRef) ->
     Ok(json!({"new_key": new, "kek_kcv": under.made.kcv, "form": kek.form.name()}))
 }
 
-/// Does it. `content` is what the partner sent; the plan has its hash.
+/// Does it. `brought` is what the partner sent; the plan has its hash.
 pub(super) async fn perform(
     app: &App,
     context: &Context,
@@ -34,10 +34,10 @@ pub(super) async fn perform(
     key: &KeyRef,
     kek: &KekRef,
     approved: &Approved,
-    content: Vec<u8>,
+    brought: Vec<u8>,
 ) -> Result<Value, OpError> {
     let plan = Plan::parse(&approved.plan).map_err(|error| OpError::internal("importing a key", error))?;
-    if !matches!(plan.deed, Deed::ImportKey(_, _, hash) if hash == sha256(&content)) {
+    if !matches!(plan.deed, Deed::ImportKey(_, _, hash) if hash == sha256(&brought)) {
         return Err(refuse(app, context, permit, Reason::PlanChanged.with("content: not the one that is approved")).await);
     }
     let there = async { Ok((arriving(app, key).await?, kek_now(app, kek).await?)) };
@@ -47,7 +47,7 @@ pub(super) async fn perform(
         Err(error) => return Err(error),
     };
     // Step 1.
-    let made = match app.hsm.import_key(key, kek, content, approved).await {
+    let made = match app.hsm.import_key(key, kek, brought, approved).await {
         Ok(made) => made.record,
         Err(HsmError::Refused(tillward_hsm::Refusal::UnwrapFailed | tillward_hsm::Refusal::KeyBlockRefused)) => {
             return Err(refuse(app, context, permit, Reason::WrappedKeyRefused).await);
