@@ -47,7 +47,11 @@ async fn the_first_form_of_the_parameters_has_the_rsa_key_alone_and_a_phone_may_
         claims_of(answer["parameters"].as_str().expect("a JWS"))
     };
     let (first, second) = (claims("/device/v1/enrolment/parameters").await, claims("/device/v2/enrolment/parameters").await);
-    let members = |claims: &Value| claims.as_object().expect("claims").keys().cloned().collect::<Vec<_>>();
+    let members = |claims: &Value| {
+        let mut names: Vec<_> = claims.as_object().expect("claims").keys().cloned().collect();
+        names.sort();
+        names
+    };
     assert_eq!(members(&first), ["exp", "iat", "iss", "levels", "transport"]);
     assert_eq!(members(&second), ["exp", "iat", "iss", "levels", "transports"]);
     let offered = second["transports"].as_array().expect("a list");
