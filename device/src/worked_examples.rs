@@ -137,7 +137,7 @@ fn payments(page: &mut String, kek: &AesKey, ikid: Ikid) {
         let account_data = b"4111111111111111=2912";
         line(page, "account data", account_data);
         let message = payment::encrypt(&data, counter, bytes_from(0x10)[..16].try_into().expect("16 bytes"), account_data, b"order 7");
-        writeln!(page, "{}", json!(message)).expect("written");
+        writeln!(page, "{}", serde_json::to_string(&message).expect("JSON")).expect("written");
     });
     let counter = 0x0002_0000_u32.try_into().expect("a counter");
     section(page, "A PIN block (§7) with the next counter, 00020000", |page| {

@@ -59,6 +59,7 @@ impl Verb for Sign {
     const USE: Use = Use::Protect;
 
     fn version(item: &SignBody) -> Result<Option<u32>, Refusal> {
+        digest_form(item.digest.as_ref())?;
         Ok(item.version)
     }
 
@@ -87,6 +88,14 @@ pub(super) fn scheme(algorithm: KeyAlgorithm, asked: Option<SignatureScheme>) ->
     let all = SignatureScheme::of(algorithm);
     let scheme = asked.or_else(|| all.first().copied()).filter(|scheme| all.contains(scheme));
     scheme.ok_or_else(|| Reason::KeyPurpose.with(format!("algorithm: not one of a key {}", algorithm.name())))
+}
+
+/// SHA-256 or SHA-384; which one is the key's affair.
+pub(super) fn digest_form(digest: Option<&Bounded<64>>) -> Result<(), Refusal> {
+    match digest.map(|digest| digest.as_bytes().len()) {
+        None | Some(32 | 48) => Ok(()),
+        Some(_) => Err(Reason::Malformed.with("digest: 32 or 48 bytes")),
+    }
 }
 
 /// What the token signs: a digest, for Ed25519 the message.

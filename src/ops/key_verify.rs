@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::context::Context;
 use super::error::{OpError, Refusal};
-use super::key_sign::{input, scheme};
+use super::key_sign::{digest_form, input, scheme};
 use super::kms::{Batch, BatchAnswer, LONGEST, Verb, many, one};
 use super::usable_key::{UsableKey, Use};
 use crate::app::App;
@@ -57,6 +57,7 @@ impl Verb for Verify {
     const AUDITED: bool = false;
 
     fn version(item: &VerifyBody) -> Result<Option<u32>, Refusal> {
+        digest_form(item.digest.as_ref())?;
         Ok(item.version)
     }
 

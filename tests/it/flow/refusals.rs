@@ -120,9 +120,9 @@ async fn an_enrolment_with_any_part_exchanged_is_refused_and_the_code_stays_good
         ("another challenge of ours", "evidence-mac-mismatch", &|r| r.challenge = second.request().challenge.clone()),
         ("the challenge of another code", "challenge-invalid", &|r| r.challenge = others.request().challenge.clone()),
         ("a challenge that nobody signed", "challenge-invalid", &|r| {
-            let tail = if r.challenge.ends_with('A') { "Q" } else { "A" };
-            let length = r.challenge.len();
-            r.challenge.replace_range(length - 2..length - 1, tail);
+            let at = r.challenge.len() - 2;
+            let other = if r.challenge[at..].starts_with('A') { "Q" } else { "A" };
+            r.challenge.replace_range(at..=at, other);
         }),
         ("another transport key", "transport-key-unknown", &|r| r.transport_kid = Base64Url(vec![7; 32]).to_string()),
         ("another second secret", "evidence-mac-mismatch", &|r| r.wrapped_secret = second.request().wrapped_secret.clone()),
