@@ -284,7 +284,7 @@ async fn enrol(args: Enrol) -> anyhow::Result<()> {
         ("device", "device", phone.device().to_string()),
         ("pin_ikid", "PIN key", phone.pin_ikid().to_string()),
         ("data_ikid", "data key", phone.data_ikid().to_string()),
-        ("level", "level", phone.attestation_policy().level.to_string()),
+        ("level", "level", phone.attestation_policy().level.clone()),
     ]);
     Ok(())
 }
@@ -330,7 +330,7 @@ async fn request(args: Request) -> anyhow::Result<()> {
     let amount = u64::from(verified.amount);
     if args.simulated.json {
         output::json(&json!({
-            "request": signed.to_string(), "merchant": merchant, "terminal": terminal, "amount": amount, "currency": verified.currency.to_string(),
+            "request": signed.clone(), "merchant": merchant, "terminal": terminal, "amount": amount, "currency": verified.currency.to_string(),
         }));
     } else {
         println!("{signed}\nverified   merchant {merchant} terminal {terminal}, {amount} {}", verified.currency);

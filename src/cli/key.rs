@@ -166,7 +166,8 @@ pub(super) struct Version {
     /// The key
     key: KeyName,
     /// Its version
-    version: u32,
+    #[arg(value_name = "VERSION")]
+    number: u32,
     #[command(flatten)]
     dry: Dry,
     #[command(flatten)]
@@ -192,7 +193,10 @@ pub(super) async fn run(command: Key) -> anyhow::Result<ExitCode> {
         Key::Export(args) => args.propose().await?,
         Key::Import(args) => args.propose().await?,
         Key::Public(args) => args.run().await?,
-        Key::Reconcile { reach } => return show::reconciliation(&reach, &reach.api()?.get("/v1/keys/reconciliation").await?),
+        Key::Reconcile { reach } => {
+            let found = reach.api()?.get("/v1/keys/reconciliation").await?;
+            return Ok(show::reconciliation(&reach, &found));
+        }
         Key::Inventory { reach } => {
             let answer = reach.api()?.get("/v1/hsm/keys").await?;
             if reach.json {
@@ -250,7 +254,7 @@ async fn list(reach: &Reach, class: Option<String>, purpose: Option<Purpose>) ->
 }
 
 async fn move_version(version: Version, verb: &str) -> anyhow::Result<()> {
-    let Version { key, version, dry, reach } = version;
+    let Version { key, number: version, dry, reach } = version;
     let path = dry.at(&format!("/v1/keys/{key}/versions/{version}/{verb}"));
     dry.print(&reach, &reach.api()?.call(reqwest::Method::POST, &path, None).await?);
     Ok(())

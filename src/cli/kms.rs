@@ -193,13 +193,12 @@ impl Process {
         more: impl Iterator<Item = (&str, Option<Value>)>,
         wanted: &str,
     ) -> anyhow::Result<ExitCode> {
-        let bytes = match &self.input {
-            Some(path) => read(path)?,
-            None => {
-                let mut bytes = Zeroizing::new(Vec::new());
-                std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
-                bytes
-            }
+        let bytes = if let Some(path) = &self.input {
+            read(path)?
+        } else {
+            let mut bytes = Zeroizing::new(Vec::new());
+            std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
+            bytes
         };
         let mut body = Map::new();
         body.insert(input.to_owned(), encoded(&bytes));

@@ -199,9 +199,9 @@ fn show(named: Option<&str>, json: bool) -> anyhow::Result<()> {
         "principal": principal, "ends": ends.map(UnixTime::rfc3339),
     });
     if json {
-        output::json(&value)
+        output::json(&value);
     } else {
-        output::object(&value)
+        output::object(&value);
     }
     Ok(())
 }
@@ -218,9 +218,9 @@ fn make_default(named: &str, json: bool) -> anyhow::Result<()> {
     })?;
     let value: Value = json!({"default": name, "url": profile.url, "principal": principal});
     if json {
-        output::json(&value)
+        output::json(&value);
     } else {
-        output::object(&value)
+        output::object(&value);
     }
     Ok(())
 }

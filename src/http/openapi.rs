@@ -129,18 +129,14 @@ fn complete(operation: &mut Value) {
     }
     if dry_run {
         let report = json!({"$ref": "#/components/schemas/DryRun"});
-        match responses.get_mut("200") {
-            Some(done) => {
-                let schema = &mut done["content"]["application/json"]["schema"];
-                *schema = json!({"anyOf": [schema.take(), report]});
-                done["description"] = json!("Done; of a dry run, what would be done.");
-            }
-            None => {
-                let mut only =
-                    json!({"description": "A dry run: what would be done.", "content": {"application/json": {"schema": report}}});
-                header(&mut only, "X-Request-Id");
-                responses.insert("200".to_owned(), only);
-            }
+        if let Some(done) = responses.get_mut("200") {
+            let schema = &mut done["content"]["application/json"]["schema"];
+            *schema = json!({"anyOf": [schema.take(), report]});
+            done["description"] = json!("Done; of a dry run, what would be done.");
+        } else {
+            let mut only = json!({"description": "A dry run: what would be done.", "content": {"application/json": {"schema": report}}});
+            header(&mut only, "X-Request-Id");
+            responses.insert("200".to_owned(), only);
         }
     }
     for (status, reasons) in by_status {

@@ -335,15 +335,14 @@ async fn keep(work: &Work<'_>, row: Row<'_>) -> Result<(), OpError> {
     let (permit, occasion) = work.permit(Action::Initialise)?;
     let mut tx = work.store.begin().await?;
     let found = tx.find_key(&row.name, false).await?;
-    let mut key = match found {
-        Some(key) => key,
-        None => {
-            let (name, acquirer) = (row.name.clone(), row.acquirer);
-            let key =
-                store::Key { name, shape: row.shape, acquirer, periods: Periods::default(), uses_limit: None, primary: None, created: now };
-            tx.insert_key(&key).await?;
-            key
-        }
+    let mut key = if let Some(key) = found {
+        key
+    } else {
+        let (name, acquirer) = (row.name.clone(), row.acquirer);
+        let key =
+            store::Key { name, shape: row.shape, acquirer, periods: Periods::default(), uses_limit: None, primary: None, created: now };
+        tx.insert_key(&key).await?;
+        key
     };
     let version = KeyVersion {
         origin: Origin::Design,

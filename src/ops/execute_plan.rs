@@ -75,9 +75,9 @@ pub async fn execute_plan(app: &App, context: &Context, id: PlanId, body: Execut
         }
         Err(refusal) => return Err(refuse(app, context, permit, refusal).await),
     }
-    let brought = match body.content.as_deref().map(|text| data_encoding::BASE64URL_NOPAD.decode(text.as_bytes())).transpose() {
-        Ok(brought) => brought,
-        Err(_) => return Err(refuse(app, context, permit, Reason::Malformed.with("content: base64url without padding")).await),
+    let decoded = body.content.as_deref().map(|text| data_encoding::BASE64URL_NOPAD.decode(text.as_bytes())).transpose();
+    let Ok(brought) = decoded else {
+        return Err(refuse(app, context, permit, Reason::Malformed.with("content: base64url without padding")).await);
     };
     let target = deed::resource(app, &plan.deed).await?;
     let circumstances = Circumstances { at: now, approvals: given };

@@ -21,9 +21,9 @@ use crate::authz::Action;
 use crate::wire::{b64url, length_prefix};
 
 /// Most items of a request.
-pub const MOST_ITEMS: usize = 100;
+pub(super) const MOST_ITEMS: usize = 100;
 /// Longest message, plaintext or associated data.
-pub const LONGEST: usize = 32 * 1024;
+pub(super) const LONGEST: usize = 32 * 1024;
 
 /// Body of a batch.
 #[derive(Deserialize, ToSchema)]
@@ -76,7 +76,7 @@ impl From<Refusal> for ItemProblem {
 }
 
 /// Bytes that leave for the caller alone: base64url in the answer, gone from memory after it.
-pub struct SecretText(Zeroizing<String>);
+pub(super) struct SecretText(Zeroizing<String>);
 
 impl SecretText {
     pub(super) fn of(bytes: &[u8]) -> Self {

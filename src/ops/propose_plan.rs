@@ -135,6 +135,8 @@ pub async fn propose_plan(app: &App, context: &Context, body: &PlanBody) -> Resu
 
 /// The deed that a body names. A part that is missing, or is not one of this deed's, is refused.
 async fn deed_of(app: &App, body: &PlanBody) -> Result<Deed, OpError> {
+    const KEY: [&str; 4] = ["key", "version", "purpose", "algorithm"];
+    const KEK: [&str; 7] = ["key", "version", "purpose", "algorithm", "kek", "kek_version", "form"];
     let parts = [
         ("key", body.key.is_some()),
         ("version", body.version.is_some()),
@@ -149,8 +151,6 @@ async fn deed_of(app: &App, body: &PlanBody) -> Result<Deed, OpError> {
         let foreign = parts.iter().find(|(name, there)| *there && !allowed.contains(name));
         foreign.map_or(Ok(()), |(name, _)| Err(malformed(format!("{name}: not a part of this deed"))))
     };
-    const KEY: [&str; 4] = ["key", "version", "purpose", "algorithm"];
-    const KEK: [&str; 7] = ["key", "version", "purpose", "algorithm", "kek", "kek_version", "form"];
     match body.deed.as_str() {
         "destroy-key" => {
             only(&KEY)?;

@@ -83,10 +83,9 @@ async fn consequences(app: &App, key: &store::Key, version: &KeyVersion) -> Resu
 fn of_the_design(name: &str) -> &'static str {
     match name {
         "activation-mac" => "new activations and enrolments",
-        "enrollment-transport" | "enrollment-transport-ec" => "enrolments",
+        "enrollment-transport" | "enrollment-transport-ec" | "personalization-signing" => "enrolments",
         "storage-kek" | "storage-mac" => "enrolments, attestations and renewals: the second secrets do not open",
         "attestation-signing" => "challenges and attestation results, and with them clearances",
-        "personalization-signing" => "enrolments",
         "root-ca" => "nothing at once: every certificate below it has to be issued anew",
         "issuing-ca" => "enrolments and renewals: no certificate is issued",
         "audit-signing" => "signed checkpoints of the audit log",

@@ -1,5 +1,7 @@
 //! `tillward policy explain`
 
+use std::fmt::Write as _;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -85,7 +87,7 @@ fn text(explanation: &Explanation, applies: bool) -> String {
     };
     explanation.by.iter().for_each(|text| lines += &policy(text));
     for error in &explanation.answer.errors {
-        lines += &format!("  a policy could not be evaluated, which denies: {error}\n");
+        let _ = writeln!(lines, "  a policy could not be evaluated, which denies: {error}");
     }
     if !explanation.near.is_empty() {
         lines += "would allow it, if\n";
@@ -93,7 +95,7 @@ fn text(explanation: &Explanation, applies: bool) -> String {
     for miss in &explanation.near {
         lines += &policy(&miss.policy);
         for unmet in &miss.unmet {
-            lines += &format!("    {} {unmet}\n", paint.warn("if"));
+            let _ = writeln!(lines, "    {} {unmet}", paint.warn("if"));
         }
         if miss.unmet.is_empty() {
             lines += "    nothing forbade it\n";
