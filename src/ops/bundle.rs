@@ -6,7 +6,6 @@ use crate::schema;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
 
-
 /// Plan and approvals in one file. What it proves, it proves with the officers' keys: the verifier brings its own roster, or compares the keys
 /// of this one.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
