@@ -55,9 +55,8 @@ async fn a_key_is_made_once_read_by_alias_rotated_and_listed() {
     let other = json!({"key": "receipts", "purpose": "mac", "algorithm": "aes-128", "acquirer": ACQUIRER});
     assert_eq!(reason(operator.post("/v1/keys", &other).await), "key-exists");
     assert_eq!(reason(operator.post("/v1/keys", &body("current-receipts")).await), "key-exists", "an alias is taken");
-    for bad in
-        [json!({"key": "x", "purpose": "wrap", "algorithm": "aes-128"}), json!({"key": "x", "purpose": "sign", "algorithm": "aes-256"})]
-    {
+    for (purpose, algorithm) in [("wrap", "aes-128"), ("sign", "aes-256")] {
+        let bad = json!({"key": "x", "purpose": purpose, "algorithm": algorithm, "acquirer": ACQUIRER});
         assert_eq!(reason(operator.post("/v1/keys", &bad).await), "algorithm-not-offered");
     }
     assert_eq!(reason(operator.post("/v1/keys", &body("issuing-ca")).await), "key-of-the-design");
