@@ -49,6 +49,12 @@ impl From<u64> for Fact {
     }
 }
 
+impl From<&tillward_hsm::KeyName> for Fact {
+    fn from(name: &tillward_hsm::KeyName) -> Self {
+        Self(name.to_string())
+    }
+}
+
 impl From<UnixTime> for Fact {
     fn from(time: UnixTime) -> Self {
         Self(time.rfc3339())

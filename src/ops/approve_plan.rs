@@ -7,7 +7,7 @@ use super::context::Context;
 use super::error::OpError;
 use super::plan::{PlanView, find, refusal, resource, resource_of_none};
 use super::reason::Reason;
-use super::{authorize, refuse, turn_away};
+use super::{authorize, pins, refuse, turn_away};
 use crate::app::App;
 use crate::audit::{AuditEvent, Fact};
 use crate::authz::Action;
@@ -46,6 +46,9 @@ pub async fn approve_plan(app: &App, context: &Context, id: PlanId, body: &Appro
     }
     if now >= row.expires {
         return Err(refuse(app, context, permit, Reason::PlanExpired).await);
+    }
+    if let Some(refusal) = pins::behind(app).await? {
+        return Err(refuse(app, context, permit, refusal).await);
     }
     let signature: Option<[u8; 64]> =
         data_encoding::BASE64URL_NOPAD.decode(body.signature.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());

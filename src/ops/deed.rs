@@ -81,13 +81,16 @@ pub(super) async fn perform(
 /// Commits what a deed changed: in the same transaction its plan is executed, once, and the entry of the audit log carries the plan and every
 /// signature, so that it can be verified from the log alone.
 pub(super) async fn commit(app: &App, context: &Context, mut tx: Tx, event: AuditEvent, approved: &Approved) -> Result<(), OpError> {
-    let plan = Plan::parse(&approved.plan).map_err(|error| OpError::internal("committing a plan", error))?;
-    let by = context.caller()?.principal().ok_or(Reason::NotPermitted)?.uri().to_string();
-    if !tx.execute_plan(PlanId(plan.id), &by, app.clock.now()).await? {
-        return Err(Reason::PlanClosed.into());
-    }
+    let plan = close(app, context, &mut tx, approved).await?;
     tx.commit(proven(event, approved, &plan)?).await?;
     Ok(())
+}
+
+/// The plan is executed, once.
+async fn close(app: &App, context: &Context, tx: &mut Tx, approved: &Approved) -> Result<Plan, OpError> {
+    let plan = Plan::parse(&approved.plan).map_err(|error| OpError::internal("committing a plan", error))?;
+    let by = context.caller()?.principal().ok_or(Reason::NotPermitted)?.uri().to_string();
+    if tx.execute_plan(PlanId(plan.id), &by, app.clock.now()).await? { Ok(plan) } else { Err(Reason::PlanClosed.into()) }
 }
 
 /// The event with the plan and the signatures.
@@ -115,11 +118,12 @@ async fn pin(
     digest: &[u8; 32],
     approved: &Approved,
 ) -> Result<Value, OpError> {
-    let plan = Plan::parse(&approved.plan).map_err(|error| OpError::internal("pinning", error))?;
     let mut tx = app.store.begin().await?;
+    // In this order: the database takes a pin for an executed plan alone.
+    let plan = close(app, context, &mut tx, approved).await?;
     tx.pin(kind, digest, Some(PlanId(plan.id)), app.clock.now()).await?;
     let event = AuditEvent::effect(permit, &context.occasion(app)).with("pinned", Fact::hex(digest));
-    commit(app, context, tx, event, approved).await?;
+    tx.commit(proven(event, approved, &plan)?).await?;
     app.officers.look(&app.store).await;
     Ok(json!({"pinned": data_encoding::HEXLOWER.encode(digest), "kind": kind.name()}))
 }

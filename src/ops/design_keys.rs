@@ -32,6 +32,8 @@ pub(super) enum DesignKey<'a> {
     PersonalizationSigning,
     /// Signs certificates.
     IssuingCa,
+    /// What exportable keys are kept under, for the day they leave.
+    ExportKek,
     /// Derives the PIN keys of an acquirer's phones.
     BdkPin(&'a AcquirerId),
     /// Derives the data keys of an acquirer's phones.
@@ -47,6 +49,7 @@ impl DesignKey<'_> {
             Self::AttestationSigning => "attestation-signing".to_owned(),
             Self::PersonalizationSigning => "personalization-signing".to_owned(),
             Self::IssuingCa => "issuing-ca".to_owned(),
+            Self::ExportKek => "export-kek".to_owned(),
             Self::BdkPin(acquirer) => format!("bdk-pin.{acquirer}"),
             Self::BdkData(acquirer) => format!("bdk-data.{acquirer}"),
         }

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::error::OpError;
 use super::plan::{PlanView, approved, find, quorum, refusal, resource, resource_of_none};
 use super::reason::Reason;
-use super::{authorize, authorize_as, deed, refuse, turn_away};
+use super::{authorize, authorize_as, deed, pins, refuse, turn_away};
 use crate::app::App;
 use crate::authz::{Action, Circumstances};
 use crate::schema;
@@ -54,6 +54,9 @@ pub async fn execute_plan(app: &App, context: &Context, id: PlanId, body: Execut
     };
     if row.state != PlanState::Open {
         return Err(refuse(app, context, permit, Reason::PlanClosed).await);
+    }
+    if let Some(refusal) = pins::behind(app).await? {
+        return Err(refuse(app, context, permit, refusal).await);
     }
     let now = app.clock.now();
     let approvals = app.store.read().await?.approvals_of(id).await?;

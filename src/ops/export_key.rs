@@ -5,12 +5,13 @@ use tillward_hsm::{Approved, KekRef, KeyRef};
 
 use super::context::Context;
 use super::deed;
+use super::design_keys::{DesignKey, demand};
 use super::error::{OpError, Refusal};
 use super::reason::Reason;
 use super::refuse;
 use super::usable_key::key_ref;
 use crate::app::App;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Fact};
 use crate::authz::Permit;
 use crate::key::{KeyClass, KeyState};
 use crate::store::KeyVersion;
@@ -38,10 +39,14 @@ pub(super) async fn perform(
         Err(OpError::Refused(refusal)) => return Err(refuse(app, context, permit, refusal).await),
         Err(error) => return Err(error),
     };
+    // The escrow block is under it.
+    let permit = demand(app, context, permit, &[DesignKey::ExportKek]).await?;
     let wrapped = app.hsm.export_key(key, kek, escrow, approved).await?;
     let mut event =
         AuditEvent::effect(permit, &context.occasion(app)).with("version", u64::from(key.version)).with("form", kek.form.name());
-    event = event.with("content", crate::audit::Fact::hex(&super::sha256(&wrapped)));
+    // By these a compromise of the KEK finds what left under it.
+    event = event.with("kek", &kek.name).with("kek_version", u64::from(kek.version));
+    event = event.with("content", Fact::hex(&super::sha256(&wrapped)));
     deed::commit(app, context, app.store.begin().await?, event, approved).await?;
     Ok(json!({
         "content": b64url::encode(&wrapped),

@@ -10,6 +10,7 @@
 use tillward_hsm::Generated;
 
 use super::context::Context;
+use super::design_keys::{DesignKey, demand};
 use super::error::OpError;
 use super::reason::Reason;
 use super::usable_key::key_ref;
@@ -27,7 +28,12 @@ pub(super) async fn demand_offered(app: &App, context: &Context, permit: Permit,
         let refusal = Reason::AlgorithmNotOffered.with(format!("{} for {}", algorithm.name(), purpose.name()));
         return Err(refuse(app, context, permit, refusal).await);
     }
-    Ok(permit)
+    demand_escrow(app, context, permit, shape).await
+}
+
+/// An exportable key is kept under `export-kek` when it is made.
+async fn demand_escrow(app: &App, context: &Context, permit: Permit, shape: crate::key::Shape) -> Result<Permit, OpError> {
+    if shape.exportable { demand(app, context, permit, &[DesignKey::ExportKek]).await } else { Ok(permit) }
 }
 
 /// Step 1: the next version of a key, in the caller's transaction, which holds the key.
@@ -49,7 +55,7 @@ pub(super) async fn finish(
     key: &store::Key,
     version: &KeyVersion,
 ) -> Result<KeyVersion, OpError> {
-    let permit = for_real(permit)?;
+    let permit = demand_escrow(app, context, for_real(permit)?, key.shape).await?;
     // Step 2.
     let Generated { record, escrow } = app.hsm.generate_key(&key_ref(key, version.version), key.shape.exportable).await?;
     // Step 3.

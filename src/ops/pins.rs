@@ -2,8 +2,10 @@
 //! taken only if an executed plan approves exactly that digest, and never an older one again without another plan.
 
 use super::context::Context;
-use super::error::OpError;
+use super::error::{OpError, Refusal};
 use super::officers::Officers;
+use super::reason::Reason;
+use crate::app::App;
 use crate::audit::{AuditEvent, Fact, Occasion};
 use crate::authz::{Action, Authz, Caller, Circumstances, Resource};
 use crate::clock::Clock;
@@ -71,6 +73,22 @@ pub fn compare(kind: PinKind, digest: &[u8; 32], pinned: Option<[u8; 32]>) -> Re
 /// [`PinError`].
 pub async fn allow(store: &Store, kind: PinKind, digest: &[u8; 32]) -> Result<(), PinError> {
     compare(kind, digest, pinned(store, kind).await?)
+}
+
+/// Why no plan is approved or executed here: what is loaded is not what is pinned. An officer who was taken out by a plan would still count on a
+/// node whose file was not changed yet.
+pub(super) async fn behind(app: &App) -> Result<Option<Refusal>, StoreError> {
+    let mut reads = app.store.read().await?;
+    let (officers, policy) = (reads.pinned(PinKind::Officers).await?, reads.pinned(PinKind::Policy).await?);
+    drop(reads);
+    let what = if officers.is_some_and(|pinned| pinned != app.officers.now().digest) {
+        "the roster in force is not the one that was approved"
+    } else if policy.is_some_and(|pinned| pinned != app.authz.digest()) {
+        "the policies in force are not those that were approved"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Reason::StateConflict.with(what)))
 }
 
 /// The look at the start: pins what nobody has pinned, and refuses what nobody approved. While there is no roster, nobody could approve a change:

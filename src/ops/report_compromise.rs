@@ -54,7 +54,12 @@ async fn compromised(app: &App, asked: &KeyRef) -> Result<Result<(store::Key, Ke
 /// What stops, and what has to be issued anew.
 async fn consequences(app: &App, key: &store::Key, version: &KeyVersion) -> Result<Value, OpError> {
     let depend = dependants(app, key).await?;
-    let exports = app.store.read().await?.exports_of(&key.name).await?;
+    let mut reads = app.store.read().await?;
+    let exports = match key.shape.class {
+        KeyClass::Kek(_) => reads.exports_under(&key.name, version.version).await?,
+        KeyClass::Kms | KeyClass::Design => reads.exports_of(&key.name).await?,
+    };
+    drop(reads);
     let exports: Vec<Value> = exports.iter().map(|(entry, at)| json!({"audit_entry": entry, "at": at.rfc3339()})).collect();
     let mut stops = Vec::new();
     if version.life().allows(Use::Protect) {
@@ -88,7 +93,7 @@ fn of_the_design(name: &str) -> &'static str {
         "attestation-signing" => "challenges and attestation results, and with them clearances",
         "root-ca" => "nothing at once: every certificate below it has to be issued anew",
         "issuing-ca" => "enrolments and renewals: no certificate is issued",
-        "audit-signing" => "signed checkpoints of the audit log",
+        "audit-signing" => "nothing at once: transcripts of ceremonies that it signed prove nothing any more",
         _ if name.starts_with("bdk-data.") => "payments of the acquirer's phones, and enrolments",
         _ if name.starts_with("bdk-pin.") => "enrolments of the acquirer's phones",
         _ => "what the service does with it",

@@ -86,6 +86,8 @@ impl StoreError {
                     Self::Refused(cause)
                 }
             }
+            // What the triggers against REPLACE say: SQLite asks them before its own unique indices.
+            _ if error.message().starts_with("there is this ") => Self::Conflict(cause),
             _ if sqlite_may_be_asked_again(&code) => Self::Unavailable(cause),
             _ => Self::Refused(cause),
         }

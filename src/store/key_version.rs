@@ -429,6 +429,21 @@ impl<C: Link> Db<C> {
         self.rows("audit", query).await?.iter().map(|row| Ok((row.number("seq")?, row.time("at")?))).collect()
     }
 
+    /// Where the audit log tells of exports under a version of a KEK: number and time of each entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn exports_under(&mut self, kek: &KeyName, version: u32) -> Result<Vec<(u64, UnixTime)>, StoreError> {
+        // A text search that both databases have: the detail is JSON without white space, and quotes within values are escaped in it.
+        let query = sqlx::query(
+            "SELECT seq, at FROM audit WHERE action = 'export_key' AND outcome = 'effect' AND replace(detail, $1, '') <> detail \
+             AND replace(detail, $2, '') <> detail ORDER BY seq",
+        )
+        .bind(format!("\"kek\":\"{kek}\""))
+        .bind(format!("\"kek_version\":\"{version}\""));
+        self.rows("audit", query).await?.iter().map(|row| Ok((row.number("seq")?, row.time("at")?))).collect()
+    }
+
     async fn versions_where(&mut self, condition: &'static str, value: &str) -> Result<Vec<KeyVersion>, StoreError> {
         // Only constants were put together.
         let sql = format!("SELECT {COLUMNS} FROM key_version v WHERE {condition}");

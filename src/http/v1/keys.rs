@@ -15,7 +15,7 @@ use tillward_hsm::KeyName;
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", params(Effect),
     request_body = ops::KeyBody, responses((status = 201, body = ops::ManagedKey)),
     extensions(("x-reasons" = json!([Reason::AcquirerUnknown, Reason::KeyExists, Reason::KeyOfTheDesign, Reason::AlgorithmNotOffered,
-        Reason::StateConflict, Reason::KeyUnknown]))))]
+        Reason::StateConflict, Reason::KeyUnknown, Reason::KeyState]))))]
 pub(super) async fn create_key(Bound(app): Bound, context: Context, Json(body): Json<ops::KeyBody>) -> Result<impl IntoResponse, OpError> {
     ops::create_key(&app, &context, &body).await.map(created)
 }

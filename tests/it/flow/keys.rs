@@ -55,9 +55,8 @@ async fn a_key_is_made_once_read_by_alias_rotated_and_listed() {
     let other = json!({"key": "receipts", "purpose": "mac", "algorithm": "aes-128", "acquirer": ACQUIRER});
     assert_eq!(reason(operator.post("/v1/keys", &other).await), "key-exists");
     assert_eq!(reason(operator.post("/v1/keys", &body("current-receipts")).await), "key-exists", "an alias is taken");
-    for bad in
-        [json!({"key": "x", "purpose": "wrap", "algorithm": "aes-128"}), json!({"key": "x", "purpose": "sign", "algorithm": "aes-256"})]
-    {
+    for (purpose, algorithm) in [("wrap", "aes-128"), ("sign", "aes-256")] {
+        let bad = json!({"key": "x", "purpose": purpose, "algorithm": algorithm, "acquirer": ACQUIRER});
         assert_eq!(reason(operator.post("/v1/keys", &bad).await), "algorithm-not-offered");
     }
     assert_eq!(reason(operator.post("/v1/keys", &body("issuing-ca")).await), "key-of-the-design");
@@ -174,13 +173,16 @@ async fn what_is_suspended_of_the_design_stops_what_depends_on_it_and_nothing_el
     scene.pay(&mut phone, b"4111").await;
     scene.line.enrol(&scene.trust, &code, &findings).await.expect("the code was not burnt");
 
-    moved(&scene.operator, "attestation-signing", 1, "suspend").await.expect("suspended");
+    // A key of the service is everybody's: no operator stops it.
+    assert_eq!(reason(moved(&scene.operator, "attestation-signing", 1, "suspend").await), "not-permitted");
+    let officer = scene.service.api("officer");
+    moved(&officer, "attestation-signing", 1, "suspend").await.expect("suspended");
     assert_eq!(reason(scene.clear(&phone).await), "key-state");
     scene.pay(&mut phone, b"4111").await;
-    moved(&scene.operator, "attestation-signing", 1, "activate").await.expect("goes on");
+    moved(&officer, "attestation-signing", 1, "activate").await.expect("goes on");
 
     for (verb, key) in [("deactivate", bdk.as_str()), ("restore", "issuing-ca")] {
-        assert_eq!(reason(moved(&scene.operator, key, 1, verb).await), "key-of-the-design");
+        assert_eq!(reason(moved(&officer, key, 1, verb).await), "key-of-the-design");
     }
     assert_eq!(reason(scene.operator.post(&format!("/v1/keys/{bdk}/rotate"), &json!({})).await), "key-of-the-design");
     let stranded = denied(by_quorum(&scene.service, "destroy-key", &bdk, 1).await);

@@ -399,12 +399,25 @@ async fn a_roster_is_taken_only_if_exactly_it_was_approved() {
     std::fs::write(&file, &old).expect("writes");
     service.restart();
     let scene = Scene::of(service).await;
+    let before = approved(&scene).await;
     let body = json!({"deed": "change-officers", "content": digest(&two)});
     let plan = scene.operator.post("/v1/plans", &body).await.expect("a plan");
     approve(&scene.service, "officer", &plan).await.expect("one");
     approve(&scene.service, "officer-2", &plan).await.expect("two");
-    std::fs::write(&file, &two).expect("writes");
     execute(&scene.operator, &plan).await.expect("executed");
+    // Until the approved file is here nobody counts as an officer: neither who left, nor who stays.
+    for who in ["officer-3", "officer"] {
+        let plan = propose(&scene.operator).await;
+        assert_eq!(reason(approve(&scene.service, who, &plan).await), "state-conflict", "{who}");
+    }
+    assert_eq!(reason(execute(&scene.operator, &before).await), "state-conflict");
+    std::fs::write(&file, &two).expect("writes");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while let Err(error) = execute(&scene.operator, &before).await {
+        assert_eq!(reason::<Value>(Err(error)), "state-conflict");
+        assert!(std::time::Instant::now() < deadline, "the file was not looked at");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let plan = propose(&scene.operator).await;
     assert_eq!(reason(approve(&scene.service, "officer-3", &plan).await), "approval-foreign", "in force at once");
     let mut service = scene.service;

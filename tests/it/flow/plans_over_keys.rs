@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::plans::{approve, execute, path, text};
 use crate::partner::{self, Partner};
 use crate::scene::{Scene, denied, reason};
-use crate::service::{PROGRAM, Service};
+use crate::service::{ACQUIRER, PROGRAM, Service};
 
 /// A plan with the approvals of two officers.
 async fn approved(scene: &Scene, body: &Value) -> Value {
@@ -21,7 +21,7 @@ async fn approved(scene: &Scene, body: &Value) -> Value {
 }
 
 async fn make(scene: &Scene, name: &str, exportable: bool) {
-    let body = json!({"key": name, "purpose": "mac", "algorithm": "aes-256", "exportable": exportable});
+    let body = json!({"key": name, "purpose": "mac", "algorithm": "aes-256", "exportable": exportable, "acquirer": ACQUIRER});
     scene.operator.post("/v1/keys", &body).await.expect("a key");
 }
 
@@ -120,11 +120,34 @@ async fn a_key_leaves_for_a_partner_and_one_comes_in_only_as_it_was_approved() {
     assert_eq!(data_encoding::HEXUPPER.encode(&partner::kcv(&opened.key)), text(&done["result"], "kcv"));
     assert_eq!(data_encoding::HEXUPPER.encode(&partner::kcv(&bank)), text(&done["result"], "kek_kcv"));
 
+    // A compromise of the KEK finds what left under it, and one of another KEK does not.
+    let under = async |kek: &str| {
+        let body = json!({"deed": "report-compromise", "key": kek, "version": 1, "dry_run": true});
+        scene.operator.post("/v1/plans", &body).await.expect("a dry run")["check"]["exports"].as_array().map(Vec::len)
+    };
+    assert_eq!((under("bank").await, under("bare").await), (Some(1), Some(0)));
+
+    // Without `export-kek` none leaves, and none is made that could.
+    let officer = scene.service.api("officer");
+    let plan = approved(&scene, &export("leaves", "bank")).await;
+    officer.post("/v1/keys/export-kek/versions/1/suspend", &json!({})).await.expect("suspended");
+    assert_eq!(reason(execute(&scene.operator, &plan).await), "key-state");
+    let body = json!({"key": "later", "purpose": "mac", "algorithm": "aes-256", "exportable": true, "acquirer": ACQUIRER});
+    assert_eq!(reason(scene.operator.post("/v1/keys", &body).await), "key-state");
+    officer.post("/v1/keys/export-kek/versions/1/activate", &json!({})).await.expect("goes on");
+
+    // A KEK has no check value that the token could tell: that is no difference.
+    let report = scene.operator.get("/v1/keys/reconciliation").await.expect("a report");
+    assert_eq!(report["differing"], json!([]), "{report:#}");
+
     // In: exactly the content that was approved.
     let theirs = partner::make_block(&bank, "M6AC01", Some("key:theirs:1:mac:aes-256"), &[0x42; 32]);
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&theirs));
     let body = json!({"deed": "import-key", "key": "theirs", "version": 1, "purpose": "mac", "algorithm": "aes-256", "kek": "bank",
         "kek_version": 1, "content": digest});
+    let mut far = body.clone();
+    far["version"] = json!(u32::MAX);
+    assert_eq!(reason(scene.operator.post("/v1/plans", &far).await), "state-conflict", "the last number there is");
     let plan = approved(&scene, &body).await;
     let bring = async |content: &[u8]| {
         let body = json!({"content": data_encoding::BASE64URL_NOPAD.encode(content)});

@@ -24,7 +24,10 @@ fn approval(officer: &str) -> ApprovalRow {
 }
 
 async fn kept(store: &Store, number: u8, officers: &[&str]) -> PlanRow {
-    let row = plan(number);
+    kept_row(store, plan(number), officers).await
+}
+
+async fn kept_row(store: &Store, row: PlanRow, officers: &[&str]) -> PlanRow {
     let mut tx = store.begin().await.expect("begins");
     tx.insert_plan(&row).await.expect("inserted");
     for officer in officers {
@@ -99,6 +102,14 @@ fn what_was_signed_cannot_be_changed_or_taken_away() {
             "INSERT INTO approval (plan, officer, signature, at) SELECT id, requester, (SELECT min(signature) FROM approval), 1 FROM plan",
             "UPDATE pinned SET digest = replace(digest, '0', '1')",
             "DELETE FROM pinned",
+            // A dialect of SQLite, and one of PostgreSQL: the other database refuses the words.
+            "INSERT OR REPLACE INTO plan SELECT * FROM plan",
+            "INSERT OR REPLACE INTO approval SELECT * FROM approval",
+            "INSERT OR REPLACE INTO pinned SELECT * FROM pinned",
+            "INSERT OR REPLACE INTO pinned (kind, digest, plan, at) SELECT kind, replace(digest, '0', '1'), NULL, at FROM pinned",
+            "TRUNCATE plan CASCADE",
+            "TRUNCATE approval",
+            "TRUNCATE pinned",
         ] {
             assert!(database.raw(sql).await.is_err(), "{sql}");
         }
@@ -109,7 +120,9 @@ fn what_was_signed_cannot_be_changed_or_taken_away() {
 fn the_first_pin_of_a_kind_needs_no_plan_and_every_other_one_does() {
     on_both(async |database| {
         let store = &database.store;
-        let row = kept(store, 1, &["urn:a:one", "urn:a:two"]).await;
+        let officers = ["urn:a:one", "urn:a:two"];
+        let row = kept_row(store, PlanRow { deed: "change-policy".to_owned(), ..plan(1) }, &officers).await;
+        let foreign = kept_row(store, PlanRow { deed: "change-officers".to_owned(), ..plan(2) }, &officers).await;
         let mut tx = store.begin().await.expect("begins");
         assert_eq!(tx.pinned(PinKind::Policy).await.expect("reads"), None);
         tx.pin(PinKind::Policy, &[1; 32], None, NOW).await.expect("pinned");
@@ -119,6 +132,16 @@ fn the_first_pin_of_a_kind_needs_no_plan_and_every_other_one_does() {
         assert!(conflicts(&tx.pin(PinKind::Policy, &[3; 32], None, NOW).await));
         drop(tx);
         let mut tx = store.begin().await.expect("begins");
+        let early = tx.pin(PinKind::Policy, &[3; 32], Some(row.id), NOW).await;
+        assert!(matches!(early, Err(StoreError::Refused(_))), "a plan that is open: {early:?}");
+        drop(tx);
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.execute_plan(foreign.id, "urn:a:x", NOW).await.expect("asks"));
+        let other = tx.pin(PinKind::Policy, &[3; 32], Some(foreign.id), NOW).await;
+        assert!(matches!(other, Err(StoreError::Refused(_))), "a plan of another deed: {other:?}");
+        drop(tx);
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.execute_plan(row.id, "urn:a:x", NOW).await.expect("asks"));
         tx.pin(PinKind::Policy, &[3; 32], Some(row.id), NOW).await.expect("approved");
         commit(tx).await;
         let mut tx = store.begin().await.expect("begins");

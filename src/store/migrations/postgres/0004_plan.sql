@@ -87,3 +87,24 @@ EXECUTE FUNCTION refuse('what was pinned stays');
 
 CREATE TRIGGER pinned_stays BEFORE DELETE ON pinned FOR EACH ROW
 EXECUTE FUNCTION refuse('what was pinned stays');
+
+-- In the order of the code: the plan is executed, then what it approved is pinned.
+CREATE FUNCTION pinned_was_approved() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM plan WHERE id = NEW.plan AND state = 'executed' AND deed = 'change-' || NEW.kind) THEN
+        RAISE EXCEPTION 'what is pinned was approved by a plan to change it, which is executed' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER pinned_was_approved BEFORE INSERT ON pinned FOR EACH ROW
+WHEN (NEW.plan IS NOT NULL)
+EXECUTE FUNCTION pinned_was_approved();
+
+CREATE TRIGGER plan_no_truncate BEFORE TRUNCATE ON plan FOR EACH STATEMENT
+EXECUTE FUNCTION refuse('a plan is never deleted');
+
+CREATE TRIGGER approval_no_truncate BEFORE TRUNCATE ON approval FOR EACH STATEMENT
+EXECUTE FUNCTION refuse('an approval is never deleted');
+
+CREATE TRIGGER pinned_no_truncate BEFORE TRUNCATE ON pinned FOR EACH STATEMENT
+EXECUTE FUNCTION refuse('what was pinned stays');

@@ -72,3 +72,22 @@ BEGIN SELECT RAISE(ABORT, 'what was pinned stays'); END;
 
 CREATE TRIGGER pinned_stays BEFORE DELETE ON pinned
 BEGIN SELECT RAISE(ABORT, 'what was pinned stays'); END;
+
+-- In the order of the code: the plan is executed, then what it approved is pinned.
+CREATE TRIGGER pinned_was_approved BEFORE INSERT ON pinned
+WHEN NEW.plan IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM plan WHERE id = NEW.plan AND state = 'executed' AND deed = 'change-' || NEW.kind)
+BEGIN SELECT RAISE(ABORT, 'what is pinned was approved by a plan to change it, which is executed'); END;
+
+-- REPLACE deletes without asking delete triggers (https://www.sqlite.org/lang_conflict.html), so it is caught at the insert.
+CREATE TRIGGER plan_no_replace BEFORE INSERT ON plan
+WHEN EXISTS (SELECT 1 FROM plan WHERE id = NEW.id OR hash = NEW.hash)
+BEGIN SELECT RAISE(ABORT, 'there is this plan'); END;
+
+CREATE TRIGGER approval_no_replace BEFORE INSERT ON approval
+WHEN EXISTS (SELECT 1 FROM approval WHERE plan = NEW.plan AND officer = NEW.officer)
+BEGIN SELECT RAISE(ABORT, 'there is this approval'); END;
+
+CREATE TRIGGER pinned_no_replace BEFORE INSERT ON pinned
+WHEN EXISTS (SELECT 1 FROM pinned WHERE seq = NEW.seq OR plan = NEW.plan OR (NEW.plan IS NULL AND plan IS NULL AND kind = NEW.kind))
+BEGIN SELECT RAISE(ABORT, 'there is this pin'); END;
