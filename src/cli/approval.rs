@@ -1,6 +1,7 @@
 //! `tillward approval`
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -19,7 +20,7 @@ const READABLE: &str = "name a file that you may read.";
 /// Approvals of plans, and their proof.
 #[derive(Debug, Subcommand)]
 pub(super) enum Approval {
-    /// Approve a plan: print it, hash what was printed, sign the hash here, send the signature
+    /// Approve a plan: read it, say which hash is meant, sign the hash here, send the signature
     Sign(Sign),
     /// Approve a plan with a signature that was made elsewhere, over the hash that `plan show` prints
     Add {
@@ -54,7 +55,7 @@ pub(super) struct Sign {
     id: PlanId,
     #[command(flatten)]
     with: signer::With,
-    /// The hash that was agreed on: another is not signed
+    /// The hash that the requester told: another is not signed. Without it, the first eight digits are asked for on the terminal
     #[arg(long)]
     hash: Option<String>,
     #[command(flatten)]
@@ -64,27 +65,10 @@ pub(super) struct Sign {
 pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
     match command {
         Approval::Sign(Sign { id, with, hash, reach }) => {
-            let api = reach.api()?;
-            let shown = api.get(&format!("/v1/plans/{id}")).await?;
+            let shown = reach.api()?.get(&format!("/v1/plans/{id}")).await?;
             let text = |name: &str| shown.get(name).and_then(Value::as_str).unwrap_or_default();
-            if !reach.json {
-                print!("{}", text("plan"));
-                println!();
-            }
-            let own = signer::hash_of(text("plan"), id, text("hash"))?;
-            let printed = data_encoding::HEXLOWER.encode(&own);
-            if let Some(agreed) = hash
-                && agreed != printed
-            {
-                let what = format!("the plan's hash is {printed}, which is not the one that was agreed on: nothing was signed");
-                return Err(advise(
-                    what,
-                    "read both hashes to the requester by voice; if they differ there too, somebody changed the plan: cancel it.",
-                ));
-            }
-            if !reach.json {
-                println!("hash       {printed}");
-            }
+            let plan = signer::plan_of(text("plan"), id, text("hash"))?;
+            let own = read_and_agree(&plan, hash.as_deref(), reach.json)?;
             let signature = with.sign(&own).await?;
             send(&reach, id, &signature).await
         }
@@ -93,6 +77,45 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
             send(&reach, id, &signer::signature_of(&bytes)?).await
         }
         Approval::Verify { file, officers, now, json } => verify(&file, officers.as_deref(), now, json),
+    }
+}
+
+/// Shows the plan as it was understood, and goes on only with the word of a person, or with a hash that did not come from the service.
+fn read_and_agree(plan: &Plan, hash: Option<&str>, json: bool) -> anyhow::Result<[u8; 32]> {
+    let own = plan.hash();
+    let printed = data_encoding::HEXLOWER.encode(&own);
+    if !json {
+        println!("{}", String::from_utf8_lossy(&plan.to_bytes()));
+    }
+    if let Some(agreed) = hash {
+        if agreed != printed {
+            let what = format!("the plan's hash is {printed}, which is not the one that was agreed on: nothing was signed");
+            return Err(advise(
+                what,
+                "read both hashes to the requester by voice; if they differ there too, somebody changed the plan: cancel it.",
+            ));
+        }
+        if !json {
+            println!("hash       {printed}");
+        }
+        return Ok(own);
+    }
+    if json || !std::io::stdin().is_terminal() {
+        let what = "nobody has said which plan is meant: nothing was signed";
+        return Err(advise(what, "give --hash with the 64 digits that the requester told you, or sign on a terminal, without --json."));
+    }
+    println!("hash       {printed}");
+    eprint!("Read the plan. To sign it, type the first 8 digits of the hash that the requester told you: ");
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed)?;
+    let typed = typed.trim();
+    if typed.len() == 8 && printed.starts_with(typed) {
+        Ok(own)
+    } else {
+        Err(advise(
+            "those are not the first 8 digits of the plan's hash: nothing was signed",
+            "ask the requester for the hash of the plan.",
+        ))
     }
 }
 
