@@ -166,8 +166,10 @@ fn verify_log(entries: &[Value], roster: &Roster, json: bool) -> anyhow::Result<
     for entry in entries.iter().filter(|entry| entry.get("outcome").and_then(Value::as_str) == Some("effect")) {
         let detail: BTreeMap<String, String> =
             serde_json::from_value(entry.get("detail").cloned().unwrap_or_default()).context("an entry without detail")?;
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
         let seq = entry.get("seq").map(ToString::to_string).unwrap_or_default();
-        if let Some(Plan { id, deed, .. }) = verify_entry(&detail, roster).with_context(|| format!("entry {seq} of the log"))? {
+        let verified = verify_entry(text("action"), text("resource"), &detail, roster);
+        if let Some(Plan { id, deed, .. }) = verified.with_context(|| format!("entry {seq} of the log"))? {
             rows.push(vec![seq, deed.name().to_owned(), data_encoding::HEXLOWER.encode(&id)]);
         }
     }
