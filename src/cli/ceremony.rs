@@ -17,6 +17,7 @@ use crate::ceremony::{CeremonyFile, Signature, Transcript, Verdict};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::ceremony::{Ceremony as Holding, file_digest};
+use crate::ops::officers::OfficersFile;
 
 /// Key ceremonies.
 #[derive(Debug, Subcommand)]
@@ -85,6 +86,12 @@ pub(super) struct Verify {
     /// SHA-256 of the installation's `audit-signing` public key, as `tillward init` and `tillward key inventory` print it: whose token it was
     #[arg(long, value_name = "SHA256")]
     token_key: Option<String>,
+    /// The officers' file of that time, from where it can be trusted: verifies the approvals with it
+    #[arg(long, value_name = "FILE")]
+    officers: Option<PathBuf>,
+    /// It is the transcript of a rehearsal: otherwise a rehearsal fails
+    #[arg(long)]
+    rehearsal: bool,
     /// JSON for machines
     #[arg(long)]
     json: bool,
@@ -213,7 +220,7 @@ fn report(transcript: &Transcript, out: Option<&Path>, json: bool) -> anyhow::Re
         for name in &verdict.unsigned {
             println!("  tillward ceremony sign {} --name '{name}' --key FILE", path.display());
         }
-        println!("  tillward ceremony verify {}", path.display());
+        println!("  tillward ceremony verify {}{}", path.display(), if transcript.body.rehearsal { " --rehearsal" } else { "" });
     }
     Ok(())
 }
@@ -286,8 +293,19 @@ fn verify(args: &Verify) -> anyhow::Result<()> {
     {
         bail!("the transcript was signed by another token: its key is {fingerprint}");
     }
+    if transcript.body.rehearsal != args.rehearsal {
+        bail!(
+            "this is the transcript of a {}",
+            if args.rehearsal { "ceremony, not of a rehearsal" } else { "rehearsal: --rehearsal takes it as one" }
+        );
+    }
+    let took = verdict.file.uses_root_ca() && !transcript.body.rehearsal;
+    if let Some(path) = &args.officers {
+        transcript.verify_approvals(&OfficersFile::read(path)?.roster)?;
+    }
     if args.json {
         output::json(&json!({
+            "approvals_verified": took && args.officers.is_some(),
             "rehearsal": transcript.body.rehearsal,
             "token_key": fingerprint,
             "token_key_compared": args.token_key.is_some(),
@@ -297,6 +315,9 @@ fn verify(args: &Verify) -> anyhow::Result<()> {
     } else {
         print(&transcript, &verdict);
         println!();
+        if took && args.officers.is_none() {
+            println!("{}", Paint::stdout().warn("The approvals were not verified: give --officers with the officers' file."));
+        }
         if args.token_key.is_none() {
             println!("{}", Paint::stdout().warn("The token's key was not compared: give --token-key to say which token it has to be."));
         }

@@ -82,7 +82,7 @@ fn a_rehearsal_leaves_a_transcript_that_verifies_offline_when_all_have_signed() 
     let transcript = out.join("transcript.json");
     assert!(out.join("root.pem").exists() && out.join("issuing.pem").exists());
 
-    let early = run(&["ceremony", "verify", text(&transcript)]);
+    let early = run(&["ceremony", "verify", text(&transcript), "--rehearsal"]);
     assert_eq!(early.status.code(), Some(1), "not everybody has signed: {}", said(&early));
     let forged = room.sign(&transcript, "Bob", "Ada");
     assert!(!forged.status.success() && said(&forged).contains("the signature of Bob does not verify"), "{}", said(&forged));
@@ -93,12 +93,14 @@ fn a_rehearsal_leaves_a_transcript_that_verifies_offline_when_all_have_signed() 
     let again = room.sign(&transcript, "Ada", "Ada");
     assert!(!again.status.success(), "signed twice");
 
-    let verified = run(&["ceremony", "verify", text(&transcript), "--json"]);
+    let verified = run(&["ceremony", "verify", text(&transcript), "--rehearsal", "--json"]);
     assert!(verified.status.success(), "{}", said(&verified));
+    let unsaid = run(&["ceremony", "verify", text(&transcript)]);
+    assert!(!unsaid.status.success() && said(&unsaid).contains("the transcript of a rehearsal"), "{}", said(&unsaid));
     let verdict: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
     let token_key = verdict["token_key"].as_str().expect("a digest");
-    assert!(run(&["ceremony", "verify", text(&transcript), "--token-key", token_key]).status.success());
-    let other = run(&["ceremony", "verify", text(&transcript), "--token-key", &"0".repeat(64)]);
+    assert!(run(&["ceremony", "verify", text(&transcript), "--rehearsal", "--token-key", token_key]).status.success());
+    let other = run(&["ceremony", "verify", text(&transcript), "--rehearsal", "--token-key", &"0".repeat(64)]);
     assert!(!other.status.success() && said(&other).contains("another token"), "{}", said(&other));
 
     // One digit of one key's fingerprint.
@@ -107,7 +109,7 @@ fn a_rehearsal_leaves_a_transcript_that_verifies_offline_when_all_have_signed() 
     let mut changed = whole.into_bytes();
     changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
     std::fs::write(&transcript, changed).expect("writes");
-    let found = run(&["ceremony", "verify", text(&transcript)]);
+    let found = run(&["ceremony", "verify", text(&transcript), "--rehearsal"]);
     assert!(!found.status.success() && said(&found).contains("the token's signature does not verify"), "{}", said(&found));
 }
 
