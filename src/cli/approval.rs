@@ -11,7 +11,7 @@ use tillward_hsm::{Plan, Roster};
 
 use super::failure::{Advice, advise};
 use super::{Reach, output, plan, signer};
-use crate::ops::bundle::{Bundle, verify_entry};
+use crate::ops::bundle::{Bundle, BundledApproval, verify_entry};
 use crate::ops::officers::OfficersFile;
 use crate::store::PlanId;
 
@@ -52,7 +52,17 @@ pub(super) enum Approval {
 #[derive(Debug, Args)]
 pub(super) struct Sign {
     /// The plan's id
-    id: PlanId,
+    #[arg(required_unless_present = "plan", conflicts_with = "plan")]
+    id: Option<PlanId>,
+    /// A plan in a file (`tillward ceremony plan`), without the service: the signature is added to --bundle
+    #[arg(long, value_name = "FILE", requires = "officer", requires = "bundle")]
+    plan: Option<PathBuf>,
+    /// Who signs, as in the officers' file, with --plan
+    #[arg(long = "as", value_name = "URI", id = "officer", requires = "plan")]
+    officer: Option<String>,
+    /// The bundle of plan and approvals, which is made where there is none, with --plan
+    #[arg(long, value_name = "FILE", requires = "plan")]
+    bundle: Option<PathBuf>,
     #[command(flatten)]
     with: signer::With,
     /// The hash that the requester told: another is not signed. Without it, the first eight digits are asked for on the terminal
@@ -64,7 +74,24 @@ pub(super) struct Sign {
 
 pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
     match command {
-        Approval::Sign(Sign { id, with, hash, reach }) => {
+        Approval::Sign(Sign { plan: Some(plan), officer: Some(officer), bundle: Some(bundle), with, hash, reach, .. }) => {
+            let bytes = std::fs::read(&plan).with_context(|| Advice::new(format!("cannot read {}", plan.display()), READABLE))?;
+            let plan = Plan::parse(&bytes)?;
+            let mut whole = opened(&bundle, &plan, &officer)?;
+            let own = read_and_agree(&plan, hash.as_deref(), reach.json)?;
+            let signature = data_encoding::BASE64URL_NOPAD.encode(&with.sign(&own).await?);
+            let at = crate::clock::Clock::system().now().rfc3339();
+            whole.approvals.push(BundledApproval { officer, signature, at, public_key: None });
+            let beside = bundle.with_extension("new");
+            std::fs::write(&beside, format!("{:#}\n", serde_json::to_value(&whole)?))?;
+            std::fs::rename(&beside, &bundle)?;
+            if !reach.json {
+                println!("{} of {} approvals are in {}.", whole.approvals.len(), plan.quorum, bundle.display());
+            }
+            Ok(())
+        }
+        Approval::Sign(Sign { id, with, hash, reach, .. }) => {
+            let id = id.context("no plan was named")?;
             let shown = reach.api()?.get(&format!("/v1/plans/{id}")).await?;
             let text = |name: &str| shown.get(name).and_then(Value::as_str).unwrap_or_default();
             let plan = signer::plan_of(text("plan"), id, text("hash"))?;
@@ -78,6 +105,24 @@ pub(super) async fn run(command: Approval) -> anyhow::Result<()> {
         }
         Approval::Verify { file, officers, now, json } => verify(&file, officers.as_deref(), now, json),
     }
+}
+
+/// The bundle of this plan as it is, or a new one.
+fn opened(path: &Path, plan: &Plan, officer: &str) -> anyhow::Result<Bundle> {
+    let text = String::from_utf8(plan.to_bytes())?;
+    let other = "name a bundle of this plan, or a file that is not there yet; each officer signs once, and not the requester.";
+    if officer == plan.requester {
+        return Err(advise("the requester cannot approve: nothing was signed", other));
+    }
+    if !path.exists() {
+        let hash = data_encoding::HEXLOWER.encode(&plan.hash());
+        return Ok(Bundle { kind: Bundle::KIND.to_owned(), plan: text, hash, state: "open".to_owned(), approvals: Vec::new() });
+    }
+    let bundle = Bundle::parse(&std::fs::read(path)?)?;
+    if bundle.plan != text || bundle.approvals.iter().any(|approval| approval.officer == officer) {
+        return Err(advise("the bundle is of another plan, or this officer has signed it: nothing was signed", other));
+    }
+    Ok(bundle)
 }
 
 /// Shows the plan as it was understood, and goes on only with the word of a person, or with a hash that did not come from the service.

@@ -143,3 +143,48 @@ fn a_run_without_execute_only_tells() {
     assert!(told.status.success() && said(&told).contains("Nothing was done"), "{}", said(&told));
     assert_eq!(std::fs::read_dir(place.dir.join("tokens")).expect("a folder").count(), 0, "no token was made");
 }
+
+#[test]
+fn the_first_root_ca_is_made_with_two_officers_and_no_service() {
+    let room = Room::new();
+    let place = workplace::create(&room.path("place"), "acme", None).expect("SoftHSM is installed");
+    let file = room.file("tillward", ROOT);
+    let (plan, bundle, out) = (room.path("plan.txt"), room.path("bundle.json"), room.path("out"));
+    let proposed = run(&["ceremony", "plan", text(&file), "--requester", "urn:tillward:principal:operator", "--out", text(&plan)]);
+    assert!(proposed.status.success(), "{}", said(&proposed));
+    let told = said(&proposed);
+    let hash = told.lines().find_map(|line| line.strip_prefix("hash       ")).expect("a hash");
+    let sign = |name: &str, agreed: &[&str]| {
+        let (uri, key) = (format!("urn:tillward:principal:{name}"), place.dir.join(format!("tls/{name}-key.pem")));
+        let arguments = ["approval", "sign", "--plan", text(&plan), "--as", &uri, "--bundle", text(&bundle), "--key", text(&key)];
+        run(&[&arguments[..], agreed].concat())
+    };
+    let unsaid = sign("officer", &[]);
+    assert!(!unsaid.status.success() && !bundle.exists(), "{}", said(&unsaid));
+    for name in ["officer", "officer-2"] {
+        let signed = sign(name, &["--hash", hash]);
+        assert!(signed.status.success(), "{}", said(&signed));
+    }
+    assert!(!sign("officer", &["--hash", hash]).status.success(), "signed twice");
+
+    let (config, so_pin, officers) = (place.config(), place.so_pin(), place.dir.join("officers.txt"));
+    let hold = |file: &Path| {
+        let so_pin = ["--so-pin-file", text(&so_pin), "--out", text(&out), "--approvals", text(&bundle), "--execute"];
+        run(&[&["ceremony", "run", text(file), "--config", text(&config)][..], &so_pin].concat())
+    };
+    let whole = std::fs::read_to_string(&file).expect("reads");
+    let other = room.path("other.toml");
+    std::fs::write(&other, whole.replace("3650", "3651")).expect("writes");
+    let refused = hold(&other);
+    assert!(!refused.status.success() && said(&refused).contains("the approved plan is not for this file"), "{}", said(&refused));
+    let held = hold(&file);
+    assert!(held.status.success(), "{}", said(&held));
+    let transcript = out.join("transcript.json");
+    for (name, _, _) in PEOPLE {
+        assert!(room.sign(&transcript, name, name).status.success());
+    }
+    let verified = run(&["ceremony", "verify", text(&transcript), "--officers", text(&officers), "--json"]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    let verdict: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_eq!(verdict["approvals_verified"], true);
+}
