@@ -7,7 +7,7 @@ use p256::ecdsa::VerifyingKey;
 use p256::pkcs8::DecodePublicKey as _;
 use serde::{Deserialize, Serialize};
 use tillward_hsm::ksn::BdkId;
-use tillward_hsm::{KekForm, KeyName};
+use tillward_hsm::{KekForm, KekRef, KeyName};
 
 use crate::id::AcquirerId;
 
@@ -110,6 +110,17 @@ impl Step {
             Self::RootCa { .. } => "root-ca",
             Self::BdkPair { .. } => "bdk-pair",
             Self::PartnerKek { .. } => "partner-kek",
+        }
+    }
+
+    /// Labels of the keys that it makes; of a root CA those that may not be missing beside others.
+    pub fn labels(&self) -> Vec<String> {
+        match self {
+            Self::RootCa { .. } => vec!["root-ca".to_owned(), "issuing-ca".to_owned()],
+            Self::BdkPair { acquirer, bdk_pin, bdk_data, .. } => {
+                vec![format!("bdk-pin:{acquirer}:{bdk_pin}"), format!("bdk-data:{acquirer}:{bdk_data}")]
+            }
+            Self::PartnerKek { name, version, form, .. } => vec![KekRef { name: name.clone(), version: *version, form: *form }.label()],
         }
     }
 

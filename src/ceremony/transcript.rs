@@ -11,7 +11,8 @@ use p256::pkcs8::DecodePublicKey as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use spki::SubjectPublicKeyInfoRef;
-use spki::der::Decode as _;
+use spki::der::{DateTime, Decode as _};
+use tillward_hsm::{Approval, ApprovalError, Approved, Deed, Plan, Roster, approval};
 
 use super::file::{CeremonyError, CeremonyFile};
 
@@ -177,6 +178,21 @@ pub enum Failing {
     /// The steps done are not those of the file.
     #[error("the steps are not those of the file")]
     Steps,
+    /// A key that the file names is missing, or another is there.
+    #[error("the keys are not those of the step: {0}")]
+    Keys(String),
+    /// The root CA was used, and nothing says that it was allowed.
+    #[error("the file uses the root CA, and there is no approved plan")]
+    Unapproved,
+    /// The plan is for something else.
+    #[error("the approved plan is not for this file")]
+    OtherPlan,
+    /// The approvals are not good.
+    #[error("the approvals of the ceremony are not good: {0}")]
+    Approval(#[from] ApprovalError),
+    /// Not a time.
+    #[error("the time of the end is not one")]
+    Time,
     /// The token is not the file's.
     #[error("the token is {0}, and the file names another")]
     Token(String),
@@ -218,6 +234,20 @@ impl Transcript {
                 return Err(Failing::Attributes(key.label.clone()));
             }
         }
+        for (step, did) in file.steps.iter().zip(&body.steps) {
+            let (wanted, found) = (step.labels(), did.keys.iter().map(|key| key.label.clone()).collect::<BTreeSet<_>>());
+            let more = found.len() > wanted.len() || did.keys.len() > found.len();
+            if !wanted.iter().all(|label| found.contains(label)) || (more && !matches!(step, super::Step::RootCa { .. })) {
+                return Err(Failing::Keys(step.describe()));
+            }
+        }
+        if file.uses_root_ca() && !body.rehearsal {
+            let proof = body.approved.as_ref().ok_or(Failing::Unapproved)?;
+            let plan = Plan::parse(proof.plan.as_bytes()).map_err(ApprovalError::from)?;
+            if plan.deed != Deed::UseRootCa(Sha256::digest(body.file.as_bytes()).into()) {
+                return Err(Failing::OtherPlan);
+            }
+        }
         let mut signed = Signed::new();
         for Signature { name, signature } in &self.signatures {
             let person = file.present.iter().find(|person| person.name == *name).ok_or_else(|| Failing::Stranger(name.clone()))?;
@@ -230,6 +260,28 @@ impl Transcript {
         }
         let unsigned = file.present.iter().map(|person| person.name.clone()).filter(|name| !signed.contains(name)).collect();
         Ok(Verdict { file, token_key: Sha256::digest(&der).into(), signed, unsigned })
+    }
+
+    /// Verifies the approvals with the officers' keys, at the time of the ceremony's end. `None`: the ceremony took none.
+    ///
+    /// # Errors
+    /// [`Failing`].
+    pub fn verify_approvals(&self, roster: &Roster) -> Result<Option<Plan>, Failing> {
+        let file = self.verify()?.file;
+        if !file.uses_root_ca() || self.body.rehearsal {
+            return Ok(None);
+        }
+        let proof = self.body.approved.as_ref().ok_or(Failing::Unapproved)?;
+        let approvals = proof.approvals.iter().map(|(officer, signature)| {
+            let bytes = data_encoding::BASE64.decode(signature.as_bytes());
+            let signature = bytes.map_err(|_| ApprovalError::Signature(officer.clone()))?;
+            Ok(Approval { officer: officer.clone(), signature })
+        });
+        let approvals = approvals.collect::<Result<Vec<_>, ApprovalError>>()?;
+        let ended: DateTime = self.body.ended.parse().map_err(|_| Failing::Time)?;
+        let ended = i64::try_from(ended.unix_duration().as_secs()).map_err(|_| Failing::Time)?;
+        let approved = Approved { plan: proof.plan.as_bytes().to_vec(), approvals };
+        Ok(Some(approval::verify(&approved, roster, ended)?))
     }
 }
 
@@ -337,6 +389,50 @@ mod tests {
         let mut other = body();
         other.steps[0].keys[1].attributes.insert("EXTRACTABLE".to_owned(), true);
         assert_eq!(transcript(other).verify(), Err(Failing::Attributes("bdk-data:acme:E1000002".to_owned())));
+    }
+
+    #[test]
+    fn keys_of_another_name_and_missing_keys_are_found() {
+        let changes: [fn(&mut Vec<MadeKey>); 3] =
+            [|keys| keys.truncate(1), |keys| keys[1].label = "bdk-data:else:E1000002".to_owned(), |keys| keys.push(keys[0].clone())];
+        for change in changes {
+            let mut other = body();
+            change(&mut other.steps[0].keys);
+            assert!(matches!(transcript(other).verify(), Err(Failing::Keys(_))));
+        }
+    }
+
+    #[test]
+    fn a_root_ca_without_a_plan_for_this_file_approved_by_the_officers_is_found() {
+        let mut other = body();
+        let (head, _) = other.file.split_once("[[step]]").expect("a step");
+        other.file = format!("{head}[[step]]\nmake = \"root-ca\"\norganisation = \"Example\"\nroot_days = 3650\nissuing_days = 1095\n");
+        other.steps[0].what = CeremonyFile::parse(&other.file).expect("parses").steps[0].describe();
+        (other.steps[0].keys[0].label, other.steps[0].keys[1].label) = ("root-ca".to_owned(), "issuing-ca".to_owned());
+        assert_eq!(transcript(other.clone()).verify(), Err(Failing::Unapproved));
+        let ended: DateTime = other.ended.parse().expect("a time");
+        let created = i64::try_from(ended.unix_duration().as_secs()).expect("fits") - 60;
+        let approve = |file: &str| {
+            let deed = Deed::UseRootCa(Sha256::digest(file.as_bytes()).into());
+            let plan = Plan { id: [7; 16], requester: "urn:x:op".to_owned(), created, expires: created + 3600, quorum: 2, deed };
+            let approvals = [5, 6].map(|seed| {
+                let signature: Ecdsa = signing_key(seed).sign_prehash(&plan.hash()).expect("signs");
+                (format!("urn:x:{seed}"), data_encoding::BASE64.encode(&signature.to_bytes()))
+            });
+            Some(Proof { plan: String::from_utf8(plan.to_bytes()).expect("text"), approvals: approvals.into() })
+        };
+        let roster = |seeds: [u8; 2]| {
+            Roster::parse(&seeds.map(|seed| format!("urn:x:{seed} {}\n", super::super::file::tests::public_key(seed))).concat())
+                .expect("a roster")
+        };
+        other.approved = approve("another file");
+        assert_eq!(transcript(other.clone()).verify(), Err(Failing::OtherPlan));
+        other.approved = approve(&other.file);
+        let good = transcript(other.clone());
+        assert!(good.verify_approvals(&roster([5, 6])).expect("approved").is_some());
+        assert!(matches!(good.verify_approvals(&roster([5, 8])), Err(Failing::Approval(ApprovalError::Foreign(_)))));
+        other.ended = "2026-11-25T10:01:00Z".to_owned();
+        assert_eq!(transcript(other).verify_approvals(&roster([5, 6])), Err(Failing::Approval(ApprovalError::Expired)));
     }
 
     #[test]

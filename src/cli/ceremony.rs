@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tillward_hsm::Approved;
+use tillward_hsm::{Approved, Deed, Plan};
 
 use super::output::{self, Paint};
 
@@ -17,6 +17,7 @@ use crate::ceremony::{CeremonyFile, Signature, Transcript, Verdict};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::ceremony::{Ceremony as Holding, file_digest};
+use crate::ops::officers::OfficersFile;
 
 /// Key ceremonies.
 #[derive(Debug, Subcommand)]
@@ -25,6 +26,8 @@ pub(super) enum Ceremony {
     Rehearse(Rehearse),
     /// Hold the ceremony of a file; without --execute, only tell what would be made and refuse what would be refused
     Run(Run),
+    /// Write the plan that officers approve before a ceremony uses the root CA, without the service
+    Plan(Propose),
     /// Sign a transcript as somebody who was there
     Sign(Sign),
     /// Verify a transcript, without the token and without the service
@@ -53,7 +56,7 @@ pub(super) struct Run {
     /// File with the security officer's PIN: only needed when the token itself has to be made; the HSM host reads it
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
-    /// The approved plan, where the file uses the root CA: the bundle of `tillward plan bundle` or `tillward approval collect`
+    /// The approved plan, where the file uses the root CA: the bundle of `tillward approval sign --plan`
     #[arg(long, value_name = "FILE")]
     approvals: Option<PathBuf>,
     /// Folder for transcript and outputs; it must not hold any yet
@@ -65,6 +68,24 @@ pub(super) struct Run {
     /// JSON for machines
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Propose {
+    /// The ceremony file
+    file: PathBuf,
+    /// Who asks: URI; cannot approve it
+    #[arg(long, value_name = "URI")]
+    requester: String,
+    /// How long it stands open
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=336))]
+    hours: u16,
+    /// Approvals that are needed, 2 to 8
+    #[arg(long, default_value_t = 2)]
+    quorum: u32,
+    /// Where the plan is written; never over a file that is there
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +106,12 @@ pub(super) struct Verify {
     /// SHA-256 of the installation's `audit-signing` public key, as `tillward init` and `tillward key inventory` print it: whose token it was
     #[arg(long, value_name = "SHA256")]
     token_key: Option<String>,
+    /// The officers' file of that time, from where it can be trusted: verifies the approvals with it
+    #[arg(long, value_name = "FILE")]
+    officers: Option<PathBuf>,
+    /// It is the transcript of a rehearsal: otherwise a rehearsal fails
+    #[arg(long)]
+    rehearsal: bool,
     /// JSON for machines
     #[arg(long)]
     json: bool,
@@ -96,6 +123,7 @@ pub(super) async fn run(command: Ceremony) -> anyhow::Result<()> {
     match command {
         Ceremony::Rehearse(args) => rehearse(args).await,
         Ceremony::Run(args) => hold(args).await,
+        Ceremony::Plan(args) => propose(args),
         Ceremony::Sign(args) => sign(&args).await,
         Ceremony::Verify(args) => verify(&args),
     }
@@ -103,6 +131,29 @@ pub(super) async fn run(command: Ceremony) -> anyhow::Result<()> {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn propose(args: Propose) -> anyhow::Result<()> {
+    let text = read(&args.file)?;
+    if !CeremonyFile::parse(&text)?.uses_root_ca() {
+        bail!("the file does not use the root CA: it takes no plan");
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    let created = Clock::system().now().0;
+    let expires = created + i64::from(args.hours) * 3600;
+    let deed = Deed::UseRootCa(file_digest(&text));
+    let plan = Plan { id, requester: args.requester, created, expires, quorum: args.quorum, deed };
+    // What was given may not make a plan.
+    let plan = Plan::parse(&plan.to_bytes())?;
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(&args.out);
+    file.with_context(|| format!("cannot write {}", args.out.display()))?.write_all(&plan.to_bytes())?;
+    println!("{}", String::from_utf8_lossy(&plan.to_bytes()));
+    let (hash, path) = (data_encoding::HEXLOWER.encode(&plan.hash()), args.out.display());
+    println!(
+        "hash       {hash}\n\nEach officer:\n  tillward approval sign --plan {path} --as URI --bundle bundle.json --hash {hash} --key FILE"
+    );
+    Ok(())
 }
 
 async fn rehearse(args: Rehearse) -> anyhow::Result<()> {
@@ -213,7 +264,7 @@ fn report(transcript: &Transcript, out: Option<&Path>, json: bool) -> anyhow::Re
         for name in &verdict.unsigned {
             println!("  tillward ceremony sign {} --name '{name}' --key FILE", path.display());
         }
-        println!("  tillward ceremony verify {}", path.display());
+        println!("  tillward ceremony verify {}{}", path.display(), if transcript.body.rehearsal { " --rehearsal" } else { "" });
     }
     Ok(())
 }
@@ -286,8 +337,19 @@ fn verify(args: &Verify) -> anyhow::Result<()> {
     {
         bail!("the transcript was signed by another token: its key is {fingerprint}");
     }
+    if transcript.body.rehearsal != args.rehearsal {
+        bail!(
+            "this is the transcript of a {}",
+            if args.rehearsal { "ceremony, not of a rehearsal" } else { "rehearsal: --rehearsal takes it as one" }
+        );
+    }
+    let took = verdict.file.uses_root_ca() && !transcript.body.rehearsal;
+    if let Some(path) = &args.officers {
+        transcript.verify_approvals(&OfficersFile::read(path)?.roster)?;
+    }
     if args.json {
         output::json(&json!({
+            "approvals_verified": took && args.officers.is_some(),
             "rehearsal": transcript.body.rehearsal,
             "token_key": fingerprint,
             "token_key_compared": args.token_key.is_some(),
@@ -297,6 +359,9 @@ fn verify(args: &Verify) -> anyhow::Result<()> {
     } else {
         print(&transcript, &verdict);
         println!();
+        if took && args.officers.is_none() {
+            println!("{}", Paint::stdout().warn("The approvals were not verified: give --officers with the officers' file."));
+        }
         if args.token_key.is_none() {
             println!("{}", Paint::stdout().warn("The token's key was not compared: give --token-key to say which token it has to be."));
         }

@@ -81,7 +81,9 @@ fn line(reason: Reason) -> Option<&'static str> {
         R::ApprovalTwice => "ask another officer: each approves once. `tillward plan show ID` says who has.",
         R::ApprovalForeign => "sign with the key of an officer of the roster, or have the roster changed by its quorum.",
         R::ApprovalInvalid => "fetch the plan again and sign that one; compare the key with the officer's in the roster.",
-        R::ApprovalsMissing => "`tillward plan show ID` says how many are missing; another officer signs with `tillward approval sign ID`.",
+        R::ApprovalsMissing => {
+            "`tillward plan show ID` says how many are missing; another officer signs with `tillward approval sign ID --hash HASH`."
+        }
         R::QuorumMissing => "no policy gives a quorum for this deed: an officer has to add one to the policies.",
         R::IdempotencyKeyReused => "take a new Idempotency-Key: this one belongs to another request.",
         R::IdempotencyInProgress => "wait for the first request to end, then ask again with the same key.",

@@ -69,20 +69,19 @@ pub fn key_of(path: &Path) -> anyhow::Result<SigningKey> {
     }
 }
 
-/// The hash of the plan that was shown: made here, from its text.
+/// The plan that was shown, parsed here.
 ///
 /// # Errors
 /// The text is not a plan, is about another id, or the service gave another hash.
-pub fn hash_of(text: &str, id: PlanId, hash: &str) -> anyhow::Result<[u8; 32]> {
+pub fn plan_of(text: &str, id: PlanId, hash: &str) -> anyhow::Result<Plan> {
     let plan = Plan::parse(text.as_bytes())?;
     if PlanId(plan.id) != id {
         return Err(advise(format!("the service showed another plan than {id}: nothing was signed"), DISTRUST));
     }
-    let own = plan.hash();
-    if data_encoding::HEXLOWER.encode(&own) != hash {
+    if data_encoding::HEXLOWER.encode(&plan.hash()) != hash {
         return Err(advise("the hash that the service gave is not that of the plan that it showed: nothing was signed", DISTRUST));
     }
-    Ok(own)
+    Ok(plan)
 }
 
 /// Signs a hash with a key of this process.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::authz::Action;
 use crate::schema;
 use serde::{Deserialize, Serialize};
-use tillward_hsm::{Approval, ApprovalError, Approved, Plan, Roster, RosterError, approval};
+use tillward_hsm::{Approval, ApprovalError, Approved, Deed, Plan, Roster, RosterError, approval};
 
 /// Plan and approvals in one file. What it proves, it proves with the officers' keys: the verifier brings its own roster, or compares the keys
 /// of this one.
@@ -54,6 +55,12 @@ pub enum BundleError {
     /// The keys in the bundle are no roster.
     #[error("the officers' keys cannot be used")]
     Keys(#[from] RosterError),
+    /// What takes a quorum was done, and the entry has no plan.
+    #[error("it takes a plan, and there is none")]
+    Unplanned,
+    /// The plan is about something else.
+    #[error("the plan is not about what was done")]
+    Other,
     /// The approvals do not verify.
     #[error(transparent)]
     Approval(#[from] ApprovalError),
@@ -110,13 +117,17 @@ impl Bundle {
     }
 }
 
-/// Verifies what an entry of the audit log carries in its detail, with the keys of this roster. `None`: the entry carries no approved plan.
+/// Verifies an effect in the audit log, with the keys of this roster: what needs a plan has it, approved, and about what was done. `None`: it needs none.
 ///
 /// # Errors
 /// [`BundleError`].
-pub fn verify_entry(detail: &BTreeMap<String, String>, roster: &Roster) -> Result<Option<Plan>, BundleError> {
-    let (Some(plan), Some(hash), true) = (detail.get("plan"), detail.get("plan_hash"), detail.contains_key("approval_1")) else {
+pub fn verify_entry(action: &str, resource: &str, detail: &BTreeMap<String, String>, roster: &Roster) -> Result<Option<Plan>, BundleError> {
+    let action = Action::named(action).ok_or(BundleError::Form("an action that is known"))?;
+    if !action.needs_a_plan() {
         return Ok(None);
+    }
+    let (Some(plan), Some(hash)) = (detail.get("plan"), detail.get("plan_hash")) else {
+        return Err(BundleError::Unplanned);
     };
     if data_encoding::HEXUPPER.encode(&super::sha256(plan.as_bytes())) != *hash {
         return Err(BundleError::Hash);
@@ -128,7 +139,22 @@ pub fn verify_entry(detail: &BTreeMap<String, String>, roster: &Roster) -> Resul
             to_approval(officer, signature)
         })
         .collect();
-    verify(&Approved { plan: plan.as_bytes().to_vec(), approvals: approvals? }, roster, None).map(Some)
+    let plan = verify(&Approved { plan: plan.as_bytes().to_vec(), approvals: approvals? }, roster, None)?;
+    if super::deed::action(&plan.deed) == action && is_about(&plan.deed, resource, detail) {
+        Ok(Some(plan))
+    } else {
+        Err(BundleError::Other)
+    }
+}
+
+fn is_about(deed: &Deed, resource: &str, detail: &BTreeMap<String, String>) -> bool {
+    match deed {
+        Deed::DestroyKey(key) | Deed::ReportCompromise(key) | Deed::ExportKey(key, _) | Deed::ImportKey(key, _, _) => {
+            resource.strip_prefix("key ") == Some(key.name.as_str()) && detail.get("version") == Some(&key.version.to_string())
+        }
+        Deed::ChangePolicy(digest) | Deed::ChangeOfficers(digest) => detail.get("pinned") == Some(&data_encoding::HEXUPPER.encode(digest)),
+        Deed::UseRootCa(digest) => detail.get("content") == Some(&data_encoding::HEXUPPER.encode(digest)),
+    }
 }
 
 fn verify(approved: &Approved, roster: &Roster, now: Option<i64>) -> Result<Plan, BundleError> {
@@ -140,4 +166,57 @@ fn to_approval(officer: &str, signature: &str) -> Result<Approval, BundleError> 
     let signature =
         data_encoding::BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| BundleError::Form("a signature in base64url"))?;
     Ok(Approval { officer: officer.to_owned(), signature })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+    use p256::ecdsa::{Signature, SigningKey};
+    use p256::pkcs8::EncodePublicKey as _;
+    use tillward_hsm::{KekForm, KekRef, KeyAlgorithm, KeyRef, Purpose};
+
+    fn officer(seed: u8) -> (String, SigningKey) {
+        (format!("urn:tillward:principal:officer-{seed}"), SigningKey::from_slice(&[seed; 32]).expect("a scalar"))
+    }
+
+    #[test]
+    fn what_takes_a_quorum_is_not_proven_without_a_plan_about_just_that() {
+        let lines = [1, 2].map(officer).map(|(uri, key)| {
+            let spki = key.verifying_key().to_public_key_der().expect("a key");
+            format!("{uri} {}\n", data_encoding::BASE64.encode(spki.as_bytes()))
+        });
+        let roster = Roster::parse(&lines.concat()).expect("a roster");
+        let key = KeyRef { name: "acme".parse().expect("a name"), version: 3, purpose: Purpose::Mac, algorithm: KeyAlgorithm::Aes256 };
+        let kek = KekRef { name: "partner".parse().expect("a name"), version: 1, form: KekForm::KeyBlock };
+        let requester = "urn:tillward:principal:operator".to_owned();
+        let (created, expires) = (1_795_381_200, 1_795_467_600);
+        let plan = Plan { id: [7; 16], requester, created, expires, quorum: 2, deed: Deed::ExportKey(key, kek) };
+        let mut detail = BTreeMap::from([
+            ("version".to_owned(), "3".to_owned()),
+            ("plan".to_owned(), String::from_utf8(plan.to_bytes()).expect("text")),
+            ("plan_hash".to_owned(), data_encoding::HEXUPPER.encode(&plan.hash())),
+        ]);
+        for seed in [1, 2] {
+            let (uri, key) = officer(seed);
+            let signature: Signature = key.sign_prehash(&plan.hash()).expect("signs");
+            let signature = data_encoding::BASE64URL_NOPAD.encode(&signature.to_bytes());
+            detail.insert(format!("approval_{seed}"), format!("{uri} {signature}"));
+        }
+        let look = |action: &str, resource: &str, detail: &BTreeMap<String, String>| verify_entry(action, resource, detail, &roster);
+        assert_eq!(look("export_key", "key acme", &detail).expect("proven"), Some(plan));
+        assert!(matches!(look("export_key", "key other", &detail), Err(BundleError::Other)));
+        assert!(matches!(look("destroy_key", "key acme", &detail), Err(BundleError::Other)));
+        let without = |names: &[&str]| {
+            let mut less = detail.clone();
+            less.retain(|name, _| !names.contains(&name.as_str()));
+            less
+        };
+        assert!(matches!(look("export_key", "key acme", &without(&["plan"])), Err(BundleError::Unplanned)));
+        assert!(matches!(look("export_key", "key acme", &without(&["version"])), Err(BundleError::Other)));
+        assert!(matches!(look("export_key", "key acme", &without(&["approval_1"])), Err(BundleError::Approval(_))));
+        assert!(matches!(look("export_key", "key acme", &BTreeMap::new()), Err(BundleError::Unplanned)));
+        assert!(look("finish_destruction", "key acme", &BTreeMap::new()).expect("needs no plan").is_none());
+        assert!(matches!(look("nothing", "key acme", &detail), Err(BundleError::Form(_))));
+    }
 }

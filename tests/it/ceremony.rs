@@ -82,7 +82,7 @@ fn a_rehearsal_leaves_a_transcript_that_verifies_offline_when_all_have_signed() 
     let transcript = out.join("transcript.json");
     assert!(out.join("root.pem").exists() && out.join("issuing.pem").exists());
 
-    let early = run(&["ceremony", "verify", text(&transcript)]);
+    let early = run(&["ceremony", "verify", text(&transcript), "--rehearsal"]);
     assert_eq!(early.status.code(), Some(1), "not everybody has signed: {}", said(&early));
     let forged = room.sign(&transcript, "Bob", "Ada");
     assert!(!forged.status.success() && said(&forged).contains("the signature of Bob does not verify"), "{}", said(&forged));
@@ -93,12 +93,14 @@ fn a_rehearsal_leaves_a_transcript_that_verifies_offline_when_all_have_signed() 
     let again = room.sign(&transcript, "Ada", "Ada");
     assert!(!again.status.success(), "signed twice");
 
-    let verified = run(&["ceremony", "verify", text(&transcript), "--json"]);
+    let verified = run(&["ceremony", "verify", text(&transcript), "--rehearsal", "--json"]);
     assert!(verified.status.success(), "{}", said(&verified));
+    let unsaid = run(&["ceremony", "verify", text(&transcript)]);
+    assert!(!unsaid.status.success() && said(&unsaid).contains("the transcript of a rehearsal"), "{}", said(&unsaid));
     let verdict: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
     let token_key = verdict["token_key"].as_str().expect("a digest");
-    assert!(run(&["ceremony", "verify", text(&transcript), "--token-key", token_key]).status.success());
-    let other = run(&["ceremony", "verify", text(&transcript), "--token-key", &"0".repeat(64)]);
+    assert!(run(&["ceremony", "verify", text(&transcript), "--rehearsal", "--token-key", token_key]).status.success());
+    let other = run(&["ceremony", "verify", text(&transcript), "--rehearsal", "--token-key", &"0".repeat(64)]);
     assert!(!other.status.success() && said(&other).contains("another token"), "{}", said(&other));
 
     // One digit of one key's fingerprint.
@@ -107,7 +109,7 @@ fn a_rehearsal_leaves_a_transcript_that_verifies_offline_when_all_have_signed() 
     let mut changed = whole.into_bytes();
     changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
     std::fs::write(&transcript, changed).expect("writes");
-    let found = run(&["ceremony", "verify", text(&transcript)]);
+    let found = run(&["ceremony", "verify", text(&transcript), "--rehearsal"]);
     assert!(!found.status.success() && said(&found).contains("the token's signature does not verify"), "{}", said(&found));
 }
 
@@ -140,4 +142,49 @@ fn a_run_without_execute_only_tells() {
     let told = run(&["ceremony", "run", text(&file), "--config", text(&place.config())]);
     assert!(told.status.success() && said(&told).contains("Nothing was done"), "{}", said(&told));
     assert_eq!(std::fs::read_dir(place.dir.join("tokens")).expect("a folder").count(), 0, "no token was made");
+}
+
+#[test]
+fn the_first_root_ca_is_made_with_two_officers_and_no_service() {
+    let room = Room::new();
+    let place = workplace::create(&room.path("place"), "acme", None).expect("SoftHSM is installed");
+    let file = room.file("tillward", ROOT);
+    let (plan, bundle, out) = (room.path("plan.txt"), room.path("bundle.json"), room.path("out"));
+    let proposed = run(&["ceremony", "plan", text(&file), "--requester", "urn:tillward:principal:operator", "--out", text(&plan)]);
+    assert!(proposed.status.success(), "{}", said(&proposed));
+    let told = said(&proposed);
+    let hash = told.lines().find_map(|line| line.strip_prefix("hash       ")).expect("a hash");
+    let sign = |name: &str, agreed: &[&str]| {
+        let (uri, key) = (format!("urn:tillward:principal:{name}"), place.dir.join(format!("tls/{name}-key.pem")));
+        let arguments = ["approval", "sign", "--plan", text(&plan), "--as", &uri, "--bundle", text(&bundle), "--key", text(&key)];
+        run(&[&arguments[..], agreed].concat())
+    };
+    let unsaid = sign("officer", &[]);
+    assert!(!unsaid.status.success() && !bundle.exists(), "{}", said(&unsaid));
+    for name in ["officer", "officer-2"] {
+        let signed = sign(name, &["--hash", hash]);
+        assert!(signed.status.success(), "{}", said(&signed));
+    }
+    assert!(!sign("officer", &["--hash", hash]).status.success(), "signed twice");
+
+    let (config, so_pin, officers) = (place.config(), place.so_pin(), place.dir.join("officers.txt"));
+    let hold = |file: &Path| {
+        let so_pin = ["--so-pin-file", text(&so_pin), "--out", text(&out), "--approvals", text(&bundle), "--execute"];
+        run(&[&["ceremony", "run", text(file), "--config", text(&config)][..], &so_pin].concat())
+    };
+    let whole = std::fs::read_to_string(&file).expect("reads");
+    let other = room.path("other.toml");
+    std::fs::write(&other, whole.replace("3650", "3651")).expect("writes");
+    let refused = hold(&other);
+    assert!(!refused.status.success() && said(&refused).contains("the approved plan is not for this file"), "{}", said(&refused));
+    let held = hold(&file);
+    assert!(held.status.success(), "{}", said(&held));
+    let transcript = out.join("transcript.json");
+    for (name, _, _) in PEOPLE {
+        assert!(room.sign(&transcript, name, name).status.success());
+    }
+    let verified = run(&["ceremony", "verify", text(&transcript), "--officers", text(&officers), "--json"]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    let verdict: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_eq!(verdict["approvals_verified"], true);
 }

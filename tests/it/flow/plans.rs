@@ -316,7 +316,11 @@ async fn officers_sign_with_a_key_in_a_file_with_openssl_and_with_a_token() {
     let arguments = ["approval", "sign", id, "--key", key.to_str().expect("UTF-8")];
     let wrong = run(service, "officer", &[&arguments[..], &["--hash", &"0".repeat(64)]].concat());
     assert_eq!(wrong.status.code(), Some(1), "another hash was agreed on");
-    let said = stdout(&run(service, "officer", &arguments));
+    let unsaid = run(service, "officer", &arguments);
+    let said = String::from_utf8_lossy(&unsaid.stderr);
+    assert!(unsaid.status.code() == Some(1) && said.contains("nobody has said which plan is meant"), "{said}");
+    let agreed = ["--hash", text(&plan, "hash")];
+    let said = stdout(&run(service, "officer", &[&arguments[..], &agreed].concat()));
     assert!(said.contains(text(&plan, "plan")) && said.contains(text(&plan, "hash")), "{said}");
 
     // 2. openssl, over the hash that is printed.
@@ -353,9 +357,10 @@ async fn officers_sign_with_a_key_in_a_file_with_openssl_and_with_a_token() {
     let uri = |object: &str| format!("pkcs11:token=card;object={object}?module-path={module}&pin-source=file:{}/card-pin", dir.display());
     let environment = format!("SOFTHSM2_CONF={}", conf.display());
     let (right, wrong) = (uri("officer%203"), uri("officer%204"));
-    let lost = run(service, "officer-3", &["approval", "sign", id, "--uri", &wrong, "--environment", &environment]);
+    let lost = run(service, "officer-3", &["approval", "sign", id, "--uri", &wrong, "--environment", &environment, "--hash", agreed[1]]);
     assert!(lost.status.code() == Some(1) && String::from_utf8_lossy(&lost.stderr).contains("label"), "{lost:?}");
-    let said = stdout(&run(service, "officer-3", &["approval", "sign", id, "--uri", &right, "--environment", &environment]));
+    let said =
+        stdout(&run(service, "officer-3", &["approval", "sign", id, "--uri", &right, "--environment", &environment, "--hash", agreed[1]]));
     assert_eq!(said.matches("approved ").count(), 3, "{said}");
 
     let dry = stdout(&run(service, "operator", &["plan", "execute", id]));
