@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use data_encoding::HEXUPPER;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 

@@ -156,19 +156,26 @@ pub fn verify_one(plan: &Plan, approval: &Approval, roster: &Roster) -> Result<(
 /// # Errors
 /// [`ApprovalError`].
 pub fn verify(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, ApprovalError> {
-    verify_until(approved, roster, now, |plan| plan.expires)
+    verify_until(approved, roster, now, false, |plan| plan.expires)
 }
 
 /// The same of a plan that was executed in time, and whose effect on the token comes later: a destruction, after its waiting period. The plan's own
-/// end is then long past, so another one holds: [`LONGEST_WAIT`] after the plan was made. Approvals still have to be good, by the roster of now.
+/// end is then long past, so another one holds: [`LONGEST_WAIT`] after the plan was made. Approvals still have to be good, by the roster of now: who has
+/// left it meanwhile is passed over, and the others have to be a quorum.
 ///
 /// # Errors
 /// [`ApprovalError`].
 pub fn verify_after_waiting(approved: &Approved, roster: &Roster, now: i64) -> Result<Plan, ApprovalError> {
-    verify_until(approved, roster, now, |plan| plan.created.saturating_add(LONGEST_WAIT))
+    verify_until(approved, roster, now, true, |plan| plan.created.saturating_add(LONGEST_WAIT))
 }
 
-fn verify_until(approved: &Approved, roster: &Roster, now: i64, end: impl FnOnce(&Plan) -> i64) -> Result<Plan, ApprovalError> {
+fn verify_until(
+    approved: &Approved,
+    roster: &Roster,
+    now: i64,
+    some_may_have_left: bool,
+    end: impl FnOnce(&Plan) -> i64,
+) -> Result<Plan, ApprovalError> {
     let plan = Plan::parse(&approved.plan)?;
     if now >= end(&plan) || now < plan.created.saturating_sub(CLOCKS) {
         return Err(ApprovalError::Expired);
@@ -181,7 +188,12 @@ fn verify_until(approved: &Approved, roster: &Roster, now: i64, end: impl FnOnce
         if !seen.insert(&approval.officer) {
             return Err(ApprovalError::Twice(approval.officer.clone()));
         }
-        verify_one(&plan, approval, roster)?;
+        match verify_one(&plan, approval, roster) {
+            Err(ApprovalError::Foreign(_)) if some_may_have_left => {
+                seen.remove(&approval.officer);
+            }
+            verified => verified?,
+        }
     }
     let have = u32::try_from(seen.len()).unwrap_or(u32::MAX);
     if have < plan.quorum { Err(ApprovalError::TooFew { have, need: plan.quorum }) } else { Ok(plan) }

@@ -19,6 +19,7 @@ const READABLE: &str = "name a file that you may read.";
 
 /// Approvals of plans, and their proof.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one is made, once")]
 pub(super) enum Approval {
     /// Approve a plan: read it, say which hash is meant, sign the hash here, send the signature
     Sign(Sign),

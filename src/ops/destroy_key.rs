@@ -60,6 +60,10 @@ async fn may_go(app: &App, asked: &KeyRef) -> Result<Result<(store::Key, KeyVers
     if key.shape.class == KeyClass::Design {
         return Ok(Err(Reason::KeyOfTheDesign.into()));
     }
+    // No KeyRef names its label on the token: nothing would be destroyed, and everybody told that it was.
+    if matches!(key.shape.class, KeyClass::Kek(_)) {
+        return Ok(Err(Reason::KeyOfTheDesign.with("a partner's KEK is not destroyed here: suspend it, and tell the partner")));
+    }
     match version.life().after(Move::ScheduleDestruction) {
         Ok(_) => Ok(Ok((key, version))),
         Err(error) => Ok(Err(Reason::KeyState.with(error.to_string()))),

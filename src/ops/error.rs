@@ -121,6 +121,9 @@ impl From<HsmError> for OpError {
     fn from(error: HsmError) -> Self {
         match &error {
             HsmError::Refused(tillward_hsm::Refusal::MacMismatch) => return Reason::MacMismatch.into(),
+            HsmError::Refused(tillward_hsm::Refusal::KeyDiffers { .. }) => {
+                return Reason::KeyExists.with("the token has another key of this label").into();
+            }
             HsmError::Refused(tillward_hsm::Refusal::UnwrapFailed) => return Reason::TransportUnwrapFailed.into(),
             _ => {}
         }

@@ -31,6 +31,13 @@ pub(super) async fn finish_destruction(app: &App, waiting: &KeyVersion) -> Resul
     let number = u64::from(waiting.version);
     let order = waiting.waits.as_ref().map(|(_, order)| order.as_str()).unwrap_or_default();
     let approved: Approved = serde_json::from_str(order).map_err(|error| OpError::internal("reading an order", error))?;
+    if key_ref(&key, waiting.version).label() != waiting.label {
+        return Err(OpError::internal("finishing a destruction", "the row is of another label than what would be destroyed"));
+    }
+    // What the host would refuse now (an officer has left) is not begun: it waits on, and can be called off.
+    let now = app.clock.now();
+    let verified = tillward_hsm::approval::verify_after_waiting(&approved, &app.officers.now().roster, now.0);
+    verified.map_err(|error| OpError::internal("verifying the order of a destruction", error))?;
     // Step 1.
     let permit = authorize(app, &context, &SYSTEM, Action::FinishDestruction, &resource(&key)).await?;
     let mut tx = app.store.begin().await?;

@@ -19,7 +19,6 @@ use crate::store::{self, Tx};
 /// Body of the request: what is absent stays, what is null goes.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
-#[expect(clippy::option_option, reason = "absent, null and given are three things")]
 pub struct KeyChange {
     /// These aliases and no others.
     #[schema(value_type = Option<Vec<String>>, max_items = 16)]

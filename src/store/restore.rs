@@ -28,11 +28,19 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn suspend_all_keys(&mut self, now: UnixTime) -> Result<u64, StoreError> {
-        let statement = sqlx::query(
-            "UPDATE key_version SET state = 'suspended', suspended = $1 WHERE state IN ('active', 'deactivated') AND destroy_at IS NULL \
-             AND origin <> 'design'",
-        )
-        .bind(now.0);
-        self.run("key_version", statement).await
+        // Those of the design stay: without them nothing serves, and what they do is stopped by what is suspended beside them.
+        let stops = "key IN (SELECT name FROM key WHERE class <> 'design')";
+        let waiting = format!(
+            "UPDATE key_version SET destroy_at = NULL, destroy_order = NULL, state = CASE state WHEN 'compromised' THEN state ELSE 'suspended' END, \
+             suspended = CASE state WHEN 'compromised' THEN suspended ELSE $1 END WHERE destroy_at IS NOT NULL AND destroying IS NULL AND {stops}"
+        );
+        // A destruction that the backup knows of may have been called off since.
+        let waited = self.run("key_version", sqlx::query(sqlx::AssertSqlSafe(waiting)).bind(now.0)).await?;
+        let used = format!(
+            "UPDATE key_version SET state = 'suspended', suspended = $1 \
+             WHERE state IN ('pre-activation', 'active', 'deactivated') AND destroy_at IS NULL AND intent IS NULL AND {stops}"
+        );
+        let used = self.run("key_version", sqlx::query(sqlx::AssertSqlSafe(used)).bind(now.0)).await?;
+        Ok(waited + used)
     }
 }

@@ -67,6 +67,11 @@ fn export(
     if escrow.owner().as_ref() != Some(key) {
         return Err(Refusal::KeyBlockRefused.into());
     }
+    // An escrow block out of a backup does not bring back a key that was destroyed.
+    {
+        let _guard = context.searching(session);
+        ring::present(session, escrow.label())?.ok_or_else(|| Refusal::UnknownKey { label: escrow.label().to_owned() })?;
+    }
     let under = find_kek(context, session, kek)?;
     let leaving = escrow::open(context, session, &escrow)?;
     let sent = carry::send(context, session, (kek, &under), (key, escrow.label()), &leaving)?;

@@ -7,7 +7,7 @@ use super::super::fault::{self, Fault};
 use super::super::keeper::Host;
 use super::super::pool::Session;
 use super::super::ring::{self, Key};
-use super::super::{create, templates};
+use super::super::{create, object, templates};
 use super::{escrow, label, shelf};
 use crate::error::Refusal;
 use crate::managed::KeyRef;
@@ -31,6 +31,17 @@ pub(super) fn generate(host: &Host, context: &Context, session: &Session, key: &
     let objects = ring::list(session)?.remove(&label);
     if let Some(objects) = objects {
         let key = ring::recognise(session, &label, &objects)?;
+        // A key that came in, of which no row tells, is somebody else's secret too: it is not told of as one that was made here.
+        let provenance = templates::Design::provenance();
+        let found = object::read_flags(session, key.handle.on(session)?, &provenance)?;
+        let difference = if exportable {
+            Some("it is there, and its escrow block was given out once".to_owned())
+        } else {
+            object::difference(&found, &provenance)
+        };
+        if let Some(difference) = difference {
+            return Err(Refusal::KeyDiffers { label, difference }.into());
+        }
         return answer(session, &context.ring.shelf.keep(key), false);
     }
     let design = templates::designs(&label).pop().ok_or_else(|| Fault::input("key"))?;
