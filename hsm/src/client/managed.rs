@@ -42,7 +42,7 @@ impl Hsm {
         }
     }
 
-    /// Makes a key, proven by use and read back. Asked again, it tells of the key that is there, and gives no second escrow block.
+    /// Makes a key, proven by use and read back. Asked again, it tells of the key that is there; one with an escrow block it does not tell of again.
     pub async fn generate_key(&self, key: &KeyRef, exportable: bool) -> Result<Generated, HsmError> {
         let operation = Operation::Managed(Managed::Generate { key: key.clone(), exportable });
         generated(self.ask_within(operation, MAKING).await?)

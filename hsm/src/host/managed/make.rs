@@ -31,15 +31,11 @@ pub(super) fn generate(host: &Host, context: &Context, session: &Session, key: &
     let objects = ring::list(session)?.remove(&label);
     if let Some(objects) = objects {
         let key = ring::recognise(session, &label, &objects)?;
-        // A key that came in, of which no row tells, is somebody else's secret too: it is not told of as one that was made here.
+        // A key that came in, of which no row tells, is somebody else's secret too: it is not told of as one that was made here. Nor is one with an
+        // escrow block, which cannot be told from it; the block was given out once.
         let provenance = templates::Design::provenance();
         let found = object::read_flags(session, key.handle.on(session)?, &provenance)?;
-        let difference = if exportable {
-            Some("it is there, and its escrow block was given out once".to_owned())
-        } else {
-            object::difference(&found, &provenance)
-        };
-        if let Some(difference) = difference {
+        if let Some(difference) = object::difference(&found, &provenance) {
             return Err(Refusal::KeyDiffers { label, difference }.into());
         }
         return answer(session, &context.ring.shelf.keep(key), false);
