@@ -209,4 +209,5 @@ pub const LONGEST_WAIT: i64 = crate::plan::LONGEST + 396 * 86_400;
 const CLOCKS: i64 = 300;
 
 #[cfg(test)]
+#[path = "approval/tests.rs"]
 mod tests;
