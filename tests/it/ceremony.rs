@@ -1,5 +1,6 @@
 //! Key ceremonies as those who hold them do: the program, files, and a throw-away token or the installation's own.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -44,7 +45,7 @@ impl Room {
     fn file(&self, token: &str, steps: &str) -> PathBuf {
         let mut text = format!("title = \"Keys of the test\"\ntoken = \"{token}\"\n");
         for (name, part, seed) in PEOPLE {
-            text.push_str(&format!("\n[[present]]\nname = \"{name}\"\npart = \"{part}\"\nkey = \"{}\"\n", public(seed)));
+            let _ = write!(text, "\n[[present]]\nname = \"{name}\"\npart = \"{part}\"\nkey = \"{}\"\n", public(seed));
         }
         text.push_str(steps);
         let path = self.path("ceremony.toml");
@@ -168,16 +169,16 @@ fn the_first_root_ca_is_made_with_two_officers_and_no_service() {
     assert!(!sign("officer", &["--hash", hash]).status.success(), "signed twice");
 
     let (config, so_pin, officers) = (place.config(), place.so_pin(), place.dir.join("officers.txt"));
-    let hold = |file: &Path| {
+    let run_it = |file: &Path| {
         let so_pin = ["--so-pin-file", text(&so_pin), "--out", text(&out), "--approvals", text(&bundle), "--execute"];
         run(&[&["ceremony", "run", text(file), "--config", text(&config)][..], &so_pin].concat())
     };
     let whole = std::fs::read_to_string(&file).expect("reads");
     let other = room.path("other.toml");
     std::fs::write(&other, whole.replace("3650", "3651")).expect("writes");
-    let refused = hold(&other);
+    let refused = run_it(&other);
     assert!(!refused.status.success() && said(&refused).contains("the approved plan is not for this file"), "{}", said(&refused));
-    let held = hold(&file);
+    let held = run_it(&file);
     assert!(held.status.success(), "{}", said(&held));
     let transcript = out.join("transcript.json");
     for (name, _, _) in PEOPLE {

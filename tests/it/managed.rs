@@ -112,7 +112,7 @@ async fn macs(hsm: &Hsm, key: &KeyRef) {
 
 async fn encrypts(hsm: &Hsm, key: &KeyRef) {
     let mut nonces = std::collections::HashSet::new();
-    for plaintext in [&b""[..], b"a", &[7; 16], &[9; 32 * 1024]] {
+    for plaintext in [&b""[..], b"a", &[7; 16], &vec![9; 32 * 1024]] {
         let sealed = hsm.key_encrypt(key, b"aad".to_vec(), plaintext).await.expect("encrypts");
         assert_eq!(sealed.len(), plaintext.len() + 28);
         assert!(nonces.insert(sealed[..12].to_vec()), "a nonce came twice");
@@ -121,7 +121,7 @@ async fn encrypts(hsm: &Hsm, key: &KeyRef) {
     }
     let no_aad = hsm.key_encrypt(key, Vec::new(), b"text").await.expect("encrypts");
     assert_eq!(&hsm.key_decrypt(key, Vec::new(), no_aad).await.expect("decrypts")[..], b"text");
-    let refused = refusal(hsm.key_encrypt(key, Vec::new(), &[0; 32 * 1024 + 1]).await);
+    let refused = refusal(hsm.key_encrypt(key, Vec::new(), &vec![0; 32 * 1024 + 1]).await);
     assert!(matches!(refused, Refusal::InvalidInput { .. }), "{refused:?}");
 }
 

@@ -33,7 +33,7 @@ async fn host(token: &Token) -> Hsm {
 }
 
 fn plan(deed: Deed, requester: &str) -> Plan {
-    let now = jiff::Timestamp::now().as_second();
+    let now = tillward::clock::Clock::system().now().0;
     Plan { id: [5; 16], requester: requester.to_owned(), created: now, expires: now + 3600, quorum: 2, deed }
 }
 

@@ -1,5 +1,7 @@
 //! What a quorum does to keys: destroys, gives out, takes in. The partner is software of its own.
 
+use std::fmt::Write as _;
+
 use std::process::Command;
 
 use p256::ecdsa::SigningKey;
@@ -69,7 +71,7 @@ fn make_keks(service: &Service, partner: &Partner) -> [Vec<u8>; 2] {
     for (name, part, seed) in [("Ada", "leader", 1_u8), ("Bob", "witness", 2)] {
         let key = SigningKey::from_slice(&[seed; 32]).expect("a scalar");
         let public = data_encoding::BASE64.encode(key.verifying_key().to_public_key_der().expect("DER").as_bytes());
-        file.push_str(&format!("\n[[present]]\nname = \"{name}\"\npart = \"{part}\"\nkey = \"{public}\"\n"));
+        let _ = write!(file, "\n[[present]]\nname = \"{name}\"\npart = \"{part}\"\nkey = \"{public}\"\n");
     }
     let spki = partner.spki();
     let base64 = data_encoding::BASE64.encode(&spki);
@@ -77,9 +79,10 @@ fn make_keks(service: &Service, partner: &Partner) -> [Vec<u8>; 2] {
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"));
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&spki));
     for (name, form) in [("bank", "key-block"), ("bare", "kwp")] {
-        file.push_str(&format!(
+        let _ = write!(
+            file,
             "\n[[step]]\nmake = \"partner-kek\"\nname = \"{name}\"\nversion = 1\nform = \"{form}\"\npartner_key = \"\"\"{pem}\"\"\"\npartner_key_sha256 = \"{digest}\"\n"
-        ));
+        );
     }
     std::fs::write(dir.join("ceremony.toml"), file).expect("writes");
     let held = Command::new(PROGRAM)
