@@ -6,6 +6,9 @@
 
 #![expect(dead_code, reason = "the modules hold more than their parsers")]
 
+// The service's files name the HSM crate's words by the crate.
+extern crate self as tillward_hsm;
+
 #[path = "../../../src/attestation/mod.rs"]
 pub mod attestation;
 #[path = "../../../src/clock.rs"]
@@ -20,6 +23,8 @@ pub mod jose;
 pub mod payment;
 #[path = "../../../src/pki/mod.rs"]
 pub mod pki;
+#[path = "../../../src/schema.rs"]
+pub mod schema;
 #[path = "../../../src/wire.rs"]
 pub mod wire;
 
