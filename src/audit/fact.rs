@@ -49,8 +49,8 @@ impl From<u64> for Fact {
     }
 }
 
-impl From<&tillward_hsm::KeyName> for Fact {
-    fn from(name: &tillward_hsm::KeyName) -> Self {
+impl From<&tillward_hsm::managed::KeyName> for Fact {
+    fn from(name: &tillward_hsm::managed::KeyName) -> Self {
         Self(name.to_string())
     }
 }
