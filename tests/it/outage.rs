@@ -5,7 +5,7 @@ mod start;
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -27,8 +27,18 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut seen: impl FnMu
     tokio::time::timeout(LONG, seen).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
+/// Sends it; a process that is stopped is so when this returns: until each of its threads has heard of it, one may still answer.
 fn signal(signal: &str, pid: u32) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill").success());
+    let stopped = || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+        threads.flatten().all(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| stat.contains(") T ")))
+    };
+    let until = Instant::now() + LONG;
+    while signal == "-STOP" && !stopped() {
+        assert!(Instant::now() < until, "it does not stop");
+        std::thread::yield_now();
+    }
 }
 
 /// The local listener's answer: status, `Retry-After`, body.
