@@ -16,6 +16,7 @@ mod races;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::LazyLock;
 use tillward::audit::{AuditEvent, Occasion, RequestId};
 use tillward::authz::{Action, Authz, Caller, Circumstances, Permit, Resource};
 use tillward::clock::UnixTime;
@@ -113,8 +114,9 @@ fn now() -> Circumstances {
 }
 
 fn permit() -> Permit {
-    let authz = Authz::new([]).expect("no principals");
-    authz.authorize(&Caller::System("test"), Action::Reconcile, &Resource::service(), now()).expect("allowed")
+    // Reading the policies takes longer than many writes.
+    static AUTHZ: LazyLock<Authz> = LazyLock::new(|| Authz::new([]).expect("no principals"));
+    AUTHZ.authorize(&Caller::System("test"), Action::Reconcile, &Resource::service(), now()).expect("allowed")
 }
 
 fn event() -> AuditEvent {
