@@ -24,6 +24,7 @@ pub struct SignBody {
     pub message: Option<Bounded<LONGEST>>,
     /// Its digest: SHA-256, for ES384 SHA-384. `EdDSA` signs messages only.
     #[schema(schema_with = schema::optional::base64url::<32, 48>, required = false)]
+    #[serde(default, deserialize_with = "digest")]
     pub digest: Option<Bounded<64>>,
     /// How; without it, the key's own way (RSA: PS256).
     #[schema(schema_with = schema::optional::signature_scheme, required = false)]
@@ -59,7 +60,6 @@ impl Verb for Sign {
     const USE: Use = Use::Protect;
 
     fn version(item: &SignBody) -> Result<Option<u32>, Refusal> {
-        digest_form(item.digest.as_ref())?;
         Ok(item.version)
     }
 
@@ -91,10 +91,11 @@ pub(super) fn scheme(algorithm: KeyAlgorithm, asked: Option<SignatureScheme>) ->
 }
 
 /// SHA-256 or SHA-384; which one is the key's affair.
-pub(super) fn digest_form(digest: Option<&Bounded<64>>) -> Result<(), Refusal> {
-    match digest.map(|digest| digest.as_bytes().len()) {
-        None | Some(32 | 48) => Ok(()),
-        Some(_) => Err(Reason::Malformed.with("digest: 32 or 48 bytes")),
+pub(super) fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Bounded<64>>, D::Error> {
+    let digest = Option::<Bounded<64>>::deserialize(deserializer)?;
+    match digest.as_ref().map(|digest| digest.as_bytes().len()) {
+        None | Some(32 | 48) => Ok(digest),
+        Some(_) => Err(serde::de::Error::custom("a digest of 32 or 48 bytes")),
     }
 }
 

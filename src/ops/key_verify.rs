@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::context::Context;
 use super::error::{OpError, Refusal};
-use super::key_sign::{digest_form, input, scheme};
+use super::key_sign::{digest, input, scheme};
 use super::kms::{Batch, BatchAnswer, LONGEST, Verb, many, one};
 use super::usable_key::{UsableKey, Use};
 use crate::app::App;
@@ -23,6 +23,7 @@ pub struct VerifyBody {
     pub message: Option<Bounded<LONGEST>>,
     /// Its digest.
     #[schema(schema_with = schema::optional::base64url::<32, 48>, required = false)]
+    #[serde(default, deserialize_with = "digest")]
     pub digest: Option<Bounded<64>>,
     /// The signature.
     #[schema(schema_with = schema::base64url::<0, 512>)]
@@ -57,7 +58,6 @@ impl Verb for Verify {
     const AUDITED: bool = false;
 
     fn version(item: &VerifyBody) -> Result<Option<u32>, Refusal> {
-        digest_form(item.digest.as_ref())?;
         Ok(item.version)
     }
 
